@@ -1,0 +1,190 @@
+r"""u^{k+1} = F(u^k): the one verb of the course.
+
+A wavelet algorithm (4.5), a variational solver, a discretised PDE and a residual network (5.1) are all discrete
+dynamical systems. Here is what they share, and all they share: a *map* F takes a state to the next one, and `run`
+iterates it.
+
+    Map    any callable state -> state; a function, a lambda, an `nn.Module`.
+    State  a tensor, or a NamedTuple of tensors whose first field is the iterate u (a solver's auxiliary variables
+           follow).
+
+A map may have two hooks: `.start(u0)` lifts a picture to a state, `.image(x)` reads the picture out of a state. A
+*list* of maps is run once through, one map per step: u^{k+1} = F_k(u^k), which is what a residual network is.
+
+Paper: Section 1 (the dynamics F and F_Theta), (4.5), (5.1).  Notebook: 00.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+State = Any
+Map = Callable[[State], State]
+Steps = Map | Sequence[Map]
+
+
+class StabilityWarning(UserWarning):
+    """A step size exceeds the bound under which the iteration is known to be stable; the message states the bound."""
+
+
+@dataclass
+class Trajectory:
+    """What `run` returns: the end of the orbit and what was watched on the way.
+
+    u        the final picture; `x` the final state it was read from (the same tensor where the state is a picture)
+    k        how many steps were taken
+    kept     {k: u^k} for the iterates that were asked for by `keep`, detached
+    curves   {name: tensor of shape (k+1, ...)}: what `record` measured at u^0, ..., u^k, detached
+    stopped  why: "k" (all steps taken), "until" (the stopping rule held) or "interrupt" (the keyboard)
+    """
+
+    u: Tensor
+    x: State
+    k: int
+    stopped: str
+    kept: dict[int, Tensor] = field(default_factory=dict)
+    curves: dict[str, Tensor] = field(default_factory=dict)
+
+
+def maps(step: Steps) -> list[Map] | None:
+    """The maps of a list, tuple or `nn.ModuleList`; None for one map. (A ModuleList is callable: only an explicit
+    test tells.)
+    """
+    return list(step) if isinstance(step, (list, tuple, nn.ModuleList)) else None
+
+
+def iterate(step: Steps, x: State) -> Iterator[State]:
+    """x^0, x^1 = F(x^0), x^2 = F(x^1), ...: the orbit of x^0 = x, lazily.
+
+    One map gives an endless orbit; a list of n maps gives n + 1 states. Nothing is copied or changed in place.
+
+    >>> [x for x in itertools.islice(iterate(lambda x: x / 2, 8.0), 4)]
+    [8.0, 4.0, 2.0, 1.0]
+    """
+    yield x
+    sequence = maps(step)
+    forever: Iterable[Any] = itertools.repeat(step)
+    for F in forever if sequence is None else sequence:
+        x = F(x)
+        yield x
+
+
+def tensors(x: State) -> tuple[Tensor, ...]:
+    """The tensors of a state, the iterate first."""
+    return (x,) if isinstance(x, Tensor) else tuple(x)
+
+
+def fixed_point(tol: float, every: int = 1) -> Callable[[State, State], bool]:
+    r"""||x^{k+1} - x^k|| <= tol ||x^k||, on the WHOLE state: a stopping rule for `run(..., until=)`.
+
+    The norm runs over all tensors of the state and all images of a batch. It must: ADMM started at u^0 = f does not
+    move u in its first step although its multipliers do, and a rule on u alone would stop there. `every` tests only
+    each every-th step, for maps so cheap that the test would cost as much as the step. Make a new rule for each run.
+
+    Raises ValueError unless tol > 0 and every >= 1.
+    """
+    if not tol > 0 or every < 1:
+        raise ValueError(f"fixed_point needs tol > 0 and every >= 1; got tol={tol}, every={every}.")
+    calls = itertools.count(1)
+
+    def rule(new: State, old: State) -> bool:
+        if next(calls) % every:
+            return False
+        pairs = list(zip(tensors(new), tensors(old), strict=True))
+        moved = sum((a - b).abs().square().sum() for a, b in pairs)
+        size = sum(b.abs().square().sum() for _, b in pairs)
+        return bool(moved <= tol**2 * size)
+
+    return rule
+
+
+def run(
+    step: Steps,
+    u0: Tensor,
+    *,
+    k: int | None = None,
+    until: Callable[[State, State], bool] | None = None,
+    record: Mapping[str, Callable[[Tensor], Any]] | None = None,
+    keep: int = 0,
+    progress: bool | str = False,
+) -> Trajectory:
+    r"""u^{k+1} = F(u^k), from u^0: iterate a map, or once through a list of maps.
+
+    step      the map F, or a list of maps F_0, F_1, ...
+    u0        the first picture, any shape, real or complex, finite; it is never changed
+    k         how many steps (for a list: at most; default all of them)
+    until     a rule (x_new, x_old) -> bool, such as `fixed_point(1e-5)`; the run ends when it first holds
+    record    {name: u -> number or tensor}, measured at u^0, u^1, ..., gathered in `Trajectory.curves`
+    keep      keep every keep-th iterate in `Trajectory.kept`, u^0 and the last one included; 0 keeps none
+    progress  True or a title: a progress bar, shown once a run has lasted two seconds
+
+    Gradients flow through all steps unless the caller is in `torch.no_grad()`; what is kept and recorded is detached.
+    Ctrl-C ends the run and returns what was reached, with stopped = "interrupt".
+
+    Raises ValueError if neither k nor until says when a single map shall stop, if k < 0, or if u0 has NaN or infinite
+    entries.
+
+    >>> run(lambda u: u / 2, torch.tensor(8.0), k=3).u
+    tensor(1.)
+    """
+    sequence = maps(step)
+    if not isinstance(u0, Tensor):
+        raise TypeError(f"run starts from a torch tensor u0; got {type(u0).__name__}. Use torch.as_tensor(u0).")
+    if k is None and until is None and sequence is None:
+        raise ValueError("An orbit is endless: say when to stop, by k=... (number of steps) or until=fixed_point(tol).")
+    if k is not None and k < 0:
+        raise ValueError(f"The number of steps k must be >= 0; got k={k}.")
+    if keep < 0:
+        raise ValueError(f"keep must be >= 0 (0 keeps nothing, n every n-th iterate); got keep={keep}.")
+    if not bool(torch.isfinite(u0).all()):
+        bad = int((~torch.isfinite(u0)).sum())
+        raise ValueError(
+            f"u0 must be finite to start an iteration; {bad} of its {u0.numel()} entries are NaN or infinite."
+        )
+
+    first = step if sequence is None else sequence[0] if sequence else None
+    start: Callable[[Tensor], State] = getattr(first, "start", lambda u: u)
+    image: Callable[[State], Tensor] = getattr(first, "image", lambda x: tensors(x)[0])
+    total = k if sequence is None else len(sequence) if k is None else min(k, len(sequence))
+
+    curves: dict[str, list[Tensor]] = {name: [] for name in record or {}}
+    kept: dict[int, Tensor] = {}
+
+    def watch(n: int, u: Tensor) -> None:
+        for name, measure in (record or {}).items():
+            curves[name].append(torch.as_tensor(measure(u.detach())).detach().cpu())
+        if keep and n % keep == 0:
+            kept[n] = u.detach()
+
+    x = start(u0)
+    n, stopped = 0, "k"
+    watch(0, image(x))
+    orbit = itertools.islice(iterate(step, x), 1, None if total is None else total + 1)
+    try:
+        for new in _bar(orbit, total, progress):
+            old, x, n = x, new, n + 1
+            watch(n, image(x))
+            if until is not None and until(x, old):
+                stopped = "until"
+                break
+    except KeyboardInterrupt:
+        stopped = "interrupt"
+    u = image(x)
+    if keep:
+        kept[n] = u.detach()
+    return Trajectory(u, x, n, stopped, kept, {name: torch.stack(c) for name, c in curves.items()})
+
+
+def _bar(orbit: Iterator[State], total: int | None, progress: bool | str) -> Iterator[State]:
+    """The orbit, with a progress bar that shows itself only after two seconds."""
+    if not progress:
+        return orbit
+    from tqdm.auto import tqdm
+
+    return iter(tqdm(orbit, total=total, desc=progress if isinstance(progress, str) else None, delay=2, leave=False))

@@ -1,0 +1,1 @@
+"""Maps to iterate: what `run` runs."""

@@ -1,0 +1,159 @@
+r"""{q_0 = p, q_1, ..., q_r}: filter banks and the extension principles that make them frames.   Ex 2.1, (2.3)
+
+    UEP  sum_l |q_l^(w)|^2 = 1                 and  sum_l q_l^(w) conj q_l^(w + pi) = 0
+    MEP  sum_l q~_l^(w) conj q_l^(w) = 1       and  sum_l q~_l^(w) conj q_l^(w + pi) = 0,   with q^(0) = p^(0) = 1
+
+(the unitary and the mixed extension principle). The first line of each says that the undecimated transform
+reconstructs, W~^T W = I on every grid and at every level; the second is needed besides for the functions psi_l = 2
+sum_k q_l[k] phi(2.-k) to be a frame of L_2. `extension_residual` returns both defects, computed from the taps, so
+exactly and at all frequencies at once.
+
+The B-spline banks have a closed form for every order m. With j = m mod 2,
+
+    q_l^(w) = i^{l mod 2} e^{-i j w/2} sqrt(binom(m, l)) cos(w/2)^{m-l} sin(w/2)^l,      l = 0, ..., m,
+
+and the UEP is the binomial theorem: sum_l |q_l^|^2 = (cos^2 + sin^2)^m = 1. In taps, with z = e^{-iw},
+
+    2^m q_l = (-1)^{floor(l/2)} sqrt(binom(m, l)) (1 + z)^{m-l} (1 - z)^l.
+
+The sign makes the taps those of Example 2.1: m = 1 is Haar, m = 2 piecewise linear; m = 4 is the cubic system.
+
+Paper: Ex 2.1, (2.3).  Notebook: 02.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import comb, sqrt
+
+import numpy as np
+
+from companion.operators.filters import Filter
+
+Bank = tuple[Filter, ...]
+TOLERANCE = 1e-10
+
+
+def bspline_integers(m: int) -> list[tuple[int, list[int]]]:
+    r"""The exact bank of order m: for each l the pair (binom(m, l), integer taps c) with q_l = sqrt(binom) c / 2^m.
+
+    >>> bspline_integers(2)
+    [(1, [1, 2, 1]), (2, [1, 0, -1]), (1, [-1, 2, -1])]
+    """
+    if not isinstance(m, int) or m < 1:
+        raise ValueError(f"The order m of a B-spline is an integer >= 1 (1 Haar, 2 linear, 4 cubic); got {m!r}.")
+    bank = []
+    for ell in range(m + 1):
+        c = [1]
+        for sign in [1] * (m - ell) + [-1] * ell:  # multiply by 1 + z, then by 1 - z
+            c = [a + sign * b for a, b in zip([*c, 0], [0, *c], strict=True)]
+        bank.append((comb(m, ell), [(-1) ** (ell // 2) * a for a in c]))
+    return bank
+
+
+def bspline(order: int) -> Bank:
+    r"""q_l = 2^{-m} (-1)^{floor(l/2)} sqrt(binom(m, l)) (1 + z)^{m-l} (1 - z)^l, l = 0, ..., m: the tight bank of
+    order m.   Ex 2.1
+
+    order  m >= 1: 1 Haar, 2 piecewise linear, 3 quadratic, 4 cubic. Filter q_l has l vanishing moments.
+
+    >>> bspline(1)
+    (Filter([0.5, 0.5], origin=0), Filter([ 0.5, -0.5], origin=0))
+    """
+    return tuple(Filter([sqrt(b) * c / 2**order for c in taps], -(order // 2)) for b, taps in bspline_integers(order))
+
+
+def biorthogonal(order: int, dual_order: int) -> tuple[Bank, Bank]:
+    r"""p^ = cos^m(w/2), p~^ = cos^m~(w/2) sum_{j<K} binom(K-1+j, j) sin^{2j}(w/2), K = (m + m~)/2: a dual pair for
+    every (m, m~).
+
+    The spline pairs of Cohen, Daubechies and Feauveau, read as undecimated dual frames. With q^ = e^{-iw} conj p~^(w
+    + pi) and q~^ = e^{-iw} conj p^(w + pi) the mixed extension principle is the identity c^K P(1 - c) + (1 - c)^K
+    P(c) = 1 of polynomials of degree < K, at c = cos^2(w/2). Both low-pass filters are centred at 0 (even orders) or
+    at 1/2 (odd orders).
+
+    Returns (bank, dual bank). Raises ValueError unless both orders are >= 1 and their sum is even.
+    """
+    if order < 1 or dual_order < 1 or (order + dual_order) % 2:
+        raise ValueError(f"A spline dual pair needs orders m, m~ >= 1 of equal parity; got m={order}, m~={dual_order}.")
+    K = (order + dual_order) // 2
+    p = bspline(order)[0]
+    sin2 = Filter([-0.25, 0.5, -0.25])
+    power, series = Filter([1.0]), np.zeros(1)
+    for j in range(K):
+        centre = (len(power.taps) - len(series)) // 2
+        series = np.pad(series, centre) + comb(K - 1 + j, j) * power.taps
+        power = power.convolve(sin2)
+    p_dual = bspline(dual_order)[0].convolve(Filter(series))
+    return (p, _mirror(p_dual)), (p_dual, _mirror(p))
+
+
+def _mirror(p: Filter) -> Filter:
+    r"""q[k] = (-1)^{1-k} p[1 - k]: the filter with symbol e^{-iw} conj p^(w + pi)."""
+    taps = p.taps[::-1].copy()
+    origin = 1 - (p.origin[0] + len(taps) - 1)
+    return Filter([(-1) ** (1 - origin - i) * t for i, t in enumerate(taps)], origin)
+
+
+def extension_residual(bank: Sequence[Filter], dual: Sequence[Filter] | None = None) -> tuple[float, float]:
+    r"""The defects of the two extension-principle conditions: max over n of |sum_l sum_k (+-1)^k q~_l[k + n] q_l[k] -
+    (delta_n or 0)|.
+
+    bank, dual   filters of one dimension d each; dual defaults to the bank itself (UEP), else the MEP is measured
+    Returns      (first, second): Fourier coefficients of "sum = 1" and, the largest over the shifts pi nu, nu in
+                 {0,1}^d - {0}, of "sum = 0"; both 0 up to rounding for a frame.
+    """
+    d = bank[0].ndim
+    dual = bank if dual is None else dual
+    first, second = 0.0, 0.0
+    for nu in np.ndindex(*(2,) * d):
+        total: dict[tuple[int, ...], float] = {(0,) * d: -1.0 if not any(nu) else 0.0}
+        for q, q_dual in zip(bank, dual, strict=True):
+            for k, a in q.indices():
+                sign = (-1) ** sum(i * j for i, j in zip(nu, k, strict=True))
+                for j, b in q_dual.indices():
+                    n = tuple(x - y for x, y in zip(j, k, strict=True))
+                    total[n] = total.get(n, 0.0) + sign * a * b
+        defect = max(abs(x) for x in total.values())
+        first, second = (defect, second) if not any(nu) else (first, max(second, defect))
+    return first, second
+
+
+def check_bank(bank: Sequence[Filter], dual: Sequence[Filter] | None = None) -> None:
+    r"""Raise ValueError unless the bank (with its dual) reconstructs: p^(0) = 1 and sum_l q~_l^ conj q_l^ = 1.
+
+    This is what W~^T W = I asks for. The second condition of the extension principle concerns functions, not the
+    undecimated transform, and is not demanded; ask `extension_residual` for it.
+    """
+    for name, filters in (("bank", bank), ("dual bank", dual)):
+        if filters is None:
+            continue
+        if len(filters) < 2 or not all(isinstance(q, Filter) for q in filters):
+            raise ValueError(
+                f"The {name} must be a sequence of at least two Filters, the low-pass p first; got {filters!r}."
+            )
+        if len({q.ndim for q in filters}) > 1:
+            raise ValueError(
+                f"All filters of the {name} must have the same dimension; got {[q.ndim for q in filters]}."
+            )
+        mass = filters[0].taps.sum()
+        if abs(mass - 1) > TOLERANCE:
+            raise ValueError(
+                f"The filters fail the extension principle: the first of the {name} must be a low-pass with "
+                f"p^(0) = sum p[k] = 1, but its taps {filters[0].taps.tolist()} sum to {mass:.4g}. "
+                "Is a tap mis-typed? Haar is [1, 1]/2."
+            )
+    if dual is not None and (len(dual) != len(bank) or dual[0].ndim != bank[0].ndim):
+        raise ValueError(f"A dual bank pairs with its bank filter by filter; got {len(bank)} and {len(dual)} filters.")
+    defect = extension_residual(bank, dual)[0]
+    if defect > TOLERANCE:
+        if dual is None:
+            raise ValueError(
+                f"The filters fail the unitary extension principle: sum_l |q_l^(w)|^2 = 1 is off by {defect:.4g}, so "
+                "W^T W is not I. Correct a tap or its factor, or give dual=... filters that satisfy the mixed "
+                "extension principle with these."
+            )
+        raise ValueError(
+            f"The filters fail the mixed extension principle: sum_l q~_l^(w) conj q_l^(w) = 1 is off by {defect:.4g}, "
+            "so W~^T W is not I. `biorthogonal(m, m~)` gives dual pairs."
+        )

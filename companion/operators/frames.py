@@ -1,0 +1,255 @@
+r"""W u = {W_{l,L} u : (l, L) in B},  W_{l,L} u = q_{l,L}[-.] (*) u: the fast framelet transform.   (2.1)-(2.3)
+
+The filters of level l are (2.2) with its index order corrected (the paper prints q-check_{l-1,0} ... q-check_{0,0},
+which asks for bands that do not exist):
+
+    q_{ell,l} = q-check_{ell,l} (*) q-check_{0,l-1} (*) ... (*) q-check_{0,0},
+    q-check_{ell,l}[2^l k] = q_ell[k], and 0 off the lattice 2^l Z^d.
+
+That is a cascade: correlate the picture with the d-dimensional bank, keep the r high bands, and go on with the low
+band and filters dilated by 2 ("a trous"). Nothing is subsampled, so every band has the size of the picture, W
+commutes with shifts, and with the UEP W^T W = I (2.3); with a dual bank W~^T W = I. In d dimensions a bank of
+one-dimensional filters is used as a tensor product, one axis after the other, which costs a few multiplications per
+coefficient.
+
+Paper: (2.1), (2.2), (2.3), Ex 2.1.  Notebook: 02.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from companion.operators.banks import Bank, check_bank
+from companion.operators.checks import check_picture
+from companion.operators.filters import Filter, tensor_product
+from companion.operators.grid import check_boundary, correlate, correlate_adjoint
+from companion.operators.linear import LinearOperator
+
+
+class Band(NamedTuple):
+    """(ell, l) of (2.1): `ell` says which filter acts along each axis, x_1 first; `level` is l = 0, ..., L."""
+
+    ell: tuple[int, ...]
+    level: int
+
+    @property
+    def low(self) -> bool:
+        """True for the average (0, L), the one band that is never thresholded."""
+        return not any(self.ell)
+
+
+class FrameletTransform(LinearOperator):
+    r"""W u = (q_{ell,l}[-.] (*) u)_{(ell,l) in B}, B = {(ell, l): 1 <= ell <= r, 0 <= l <= L} + {(0, L)}.   (2.1)
+
+    bank      Filters (p, q_1, ..., q_r): one-dimensional (used as a tensor product) or of dimension `dim`
+    levels    L + 1 >= 1
+    dim       d = 1, 2 or 3: the last d axes are the picture (axis -d is x_1), all before are batch
+    boundary  "periodic", or "reflect" where every filter is symmetric or antisymmetric about 0 (splines of even order)
+    dual      a dual bank; then W~^T W = I with W~ = `W.dual`, and W itself need not be tight
+
+    W(u)      (*batch, *space) -> (*batch, band, *space), real floating point
+    W.T(d)    the adjoint, back to (*batch, *space)
+    W.bands   the `Band` of each entry of the band axis: the average first, then level 0 (finest), level 1, ...;
+              within a level in order of |ell|, so for d = 2: (1,0), (0,1), then (2,0), (1,1), (0,2), ...
+
+    Raises ValueError for a bank that does not reconstruct, levels < 1, dim not in {1, 2, 3}, a boundary that breaks
+    W~^T W = I, and in use for an input of wrong rank, type or device, with NaN, or smaller than the dilated filter.
+
+    >>> from companion import bspline
+    >>> W = FrameletTransform(bspline(1), levels=2)
+    >>> W(torch.ones(8, 8)).shape, len(W.bands)
+    (torch.Size([7, 8, 8]), 7)
+    """
+
+    def __init__(
+        self,
+        bank: Sequence[Filter],
+        levels: int = 1,
+        dim: int = 2,
+        boundary: str = "periodic",
+        dual: Sequence[Filter] | None = None,
+    ):
+        super().__init__()
+        check_bank(bank, dual)
+        check_boundary(boundary)
+        _check_sizes(bank, levels, dim)
+        if boundary == "reflect":
+            _check_parity((*bank, *(dual or ())))
+        self.levels, self.dim, self.boundary = levels, dim, boundary
+        self.bank: Bank = tuple(bank)
+        self.dual_bank: Bank | None = tuple(dual) if dual is not None else None
+        self.tight = dual is None
+        self.separable = bank[0].ndim == 1
+        r = range(len(bank))
+        indices = list(itertools.product(r, repeat=dim)) if self.separable else [(ell,) for ell in r]
+        self.indices = sorted(
+            indices, key=lambda index: (sum(index), [-i for i in index]) if self.separable else (index[0], [])
+        )
+        self.bands: tuple[Band, ...] = (
+            Band(self.indices[0], levels - 1),
+            *(Band(index, level) for level in range(levels) for index in self.indices[1:]),
+        )
+        for ell, q in enumerate(self.bank):
+            self.register_buffer(f"q{ell}", torch.tensor(q.taps, dtype=torch.float64))
+
+    # ---- W and W^T ----------------------------------------------------------------------------------------------
+
+    def forward(self, u: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """W u: the cascade (2.2), (*batch, *space) -> (*batch, band, *space)."""
+        self._check(u, "u", self.dim)
+        a, high = u, []
+        for level in range(self.levels):
+            parts = self._split(a, 2**level)
+            a = parts[self.indices[0]]
+            high += [parts[index] for index in self.indices[1:]]
+        return torch.stack([a, *high], dim=-self.dim - 1)
+
+    def adjoint(self, f: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """W^T d: the cascade backwards, (*batch, band, *space) -> (*batch, *space)."""
+        self._check(f, "d", self.dim + 1)
+        if f.shape[-self.dim - 1] != len(self.bands):
+            raise ValueError(
+                f"W^T takes the {len(self.bands)} bands of W = {self}, on axis -{self.dim + 1}; the coefficients have "
+                f"{f.shape[-self.dim - 1]}, of another transform. Compare the orders and levels."
+            )
+        a, *high = f.unbind(-self.dim - 1)
+        r = len(self.indices) - 1
+        for level in reversed(range(self.levels)):
+            parts = dict(zip(self.indices, [a, *high[level * r : (level + 1) * r]], strict=True))
+            a = self._merge(parts, 2**level)
+        return a
+
+    def _split(self, a: Tensor, step: int) -> dict[tuple[int, ...], Tensor]:
+        """One level: {index: q_index dilated by step, correlated with a}, one axis after the other."""
+        parts: dict[tuple[int, ...], Tensor] = {(): a}
+        for axes in self._axes():
+            parts = {
+                (*index, ell): correlate(part, *self._filter(ell, a), axes, step, self.boundary, self._zero(ell))
+                for index, part in parts.items()
+                for ell in range(len(self.bank))
+            }
+        return parts
+
+    def _merge(self, parts: dict[tuple[int, ...], Tensor], step: int) -> Tensor:
+        """The adjoint of `_split`: the last axis first."""
+        for axes in reversed(self._axes()):
+            merged: dict[tuple[int, ...], Tensor] = {}
+            for index, d in parts.items():
+                v = correlate_adjoint(d, *self._filter(index[-1], d), axes, step, self.boundary, self._zero(index[-1]))
+                merged[index[:-1]] = merged[index[:-1]] + v if index[:-1] in merged else v
+            parts = merged
+        return parts[()]
+
+    def _axes(self) -> list[tuple[int, ...]]:
+        """The axes each filter acts on: one at a time for a tensor product, else all at once."""
+        space = tuple(range(-self.dim, 0))
+        return [(axis,) for axis in space] if self.separable else [space]
+
+    def _filter(self, ell: int, like: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+        return getattr(self, f"q{ell}").to(like.dtype), self.bank[ell].origin
+
+    def _zero(self, ell: int) -> tuple[bool, ...]:
+        return tuple((self.bank[ell].taps == 0).ravel().tolist())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the filters live, and so where W acts."""
+        return next(self.buffers()).device
+
+    # ---- what goes with W ---------------------------------------------------------------------------------------
+
+    @property
+    def dual(self) -> FrameletTransform:
+        r"""W~ with W~^T W = I: W itself if it is tight."""
+        if self.dual_bank is None:
+            return self
+        swapped = FrameletTransform(self.dual_bank, self.levels, self.dim, self.boundary, dual=self.bank)
+        return swapped.to(self.device)
+
+    def band(self, ell: Sequence[int], level: int = 0) -> int:
+        """Where the band (ell, level) stands on the band axis."""
+        wanted = Band(tuple(ell), level)
+        if wanted not in self.bands:
+            raise ValueError(
+                f"There is no band {tuple(wanted)}; the {len(self.bands)} bands are {[tuple(b) for b in self.bands]}."
+            )
+        return self.bands.index(wanted)
+
+    def weights(self, lam: float, decay: float = 1.0) -> Tensor:
+        r"""lambda_{ell,l} = lam decay^l, and 0 on the average: a tensor (band, 1, ..., 1) for lam . d of (2.5) by
+        broadcasting.
+
+        >>> from companion import bspline
+        >>> FrameletTransform(bspline(1), levels=2, dim=1).weights(0.5, decay=0.5).flatten()
+        tensor([0.0000, 0.5000, 0.2500], dtype=torch.float64)
+        """
+        if not lam >= 0:
+            raise ValueError(f"A threshold is a number lam >= 0; got {lam}.")
+        values = [0.0 if band.low else lam * decay**band.level for band in self.bands]
+        return torch.tensor(values, dtype=torch.float64, device=self.device).reshape(-1, *[1] * self.dim)
+
+    def filter(self, ell: Sequence[int], level: int = 0) -> Filter:
+        """q_{ell,l} of (2.2) along each axis, as one d-dimensional filter: what the cascade amounts to."""
+
+        def product(i: Sequence[int]) -> Filter:
+            return tensor_product(*(self.bank[ell] for ell in i)) if self.separable else self.bank[i[0]]
+
+        q = product(ell).dilate(2**level)
+        for below in reversed(range(level)):
+            q = q.convolve(product(self.indices[0]).dilate(2**below))
+        return q
+
+    def norm(self, like: Tensor, k: int = 200, tol: float = 1e-6) -> Tensor:
+        """||W|| = 1 if W is tight, else by power iteration."""
+        return torch.ones((), dtype=like.dtype, device=like.device) if self.tight else super().norm(like, k, tol)
+
+    def normal_solve(self, v: Tensor, rho: float, tol: float | None = None, k: int = 1000) -> Tensor:
+        """(W^T W + rho I)^{-1} v = v / (1 + rho) if W is tight, else by conjugate gradients."""
+        return v / (1 + rho) if self.tight else super().normal_solve(v, rho, tol, k)
+
+    def extra_repr(self) -> str:
+        kind = "tight" if self.tight else "with a dual"
+        return f"{len(self.bank)} filters, levels={self.levels}, dim={self.dim}, boundary={self.boundary!r}, {kind}"
+
+    def __repr__(self) -> str:
+        return f"FrameletTransform({self.extra_repr()})"
+
+    def _check(self, u: Tensor, name: str, rank: int) -> None:
+        check_picture(u, name, rank, self.device)
+        for axis, n in enumerate(u.shape[-self.dim :]):
+            reach = max((q.taps.shape[axis % q.ndim] - 1) for q in self.bank) * 2 ** (self.levels - 1) + 1
+            if n < reach:
+                raise ValueError(
+                    f"At level l = {self.levels - 1} the dilated filters are {reach} samples long, but the picture "
+                    f"has only {n} along axis {axis - self.dim}. Use fewer levels or a larger picture."
+                )
+
+
+def _check_sizes(bank: Sequence[Filter], levels: int, dim: int) -> None:
+    if isinstance(levels, bool) or not isinstance(levels, int) or levels < 1:
+        raise ValueError(f"levels = L + 1 counts the levels l = 0, ..., L and is an integer >= 1; got {levels!r}.")
+    if dim not in (1, 2, 3):
+        raise ValueError(f"The transform is written for dim = 1, 2 or 3; got {dim!r}.")
+    if bank[0].ndim not in (1, dim):
+        raise ValueError(
+            f"Filters of dimension {bank[0].ndim} do not act on pictures of dimension {dim}: use 1 or {dim}."
+        )
+
+
+def _check_parity(filters: Sequence[Filter]) -> None:
+    for q in filters:
+        if q.ndim == 1 and q.parity() == 0:
+            raise ValueError(
+                f"A reflecting boundary keeps W~^T W = I only for filters symmetric or antisymmetric about 0; {q} is "
+                'neither. Use boundary="periodic", or a spline of even order: bspline(2), bspline(4).'
+            )
+        if q.ndim > 1:
+            raise ValueError(
+                'boundary="reflect" is for one-dimensional banks used as tensor products; use boundary="periodic".'
+            )

@@ -1,0 +1,148 @@
+r"""(q[-.] (*) u)[n] = sum_k q[k] u[n + s k]: correlation on a grid, and the only file that knows the border.   (2.1)
+
+The paper writes W_q u = q[-.] (*) u, a convolution with the flipped filter, that is a *correlation* with q. It is the
+one primitive of the course: nothing else flips a filter. s = 2^l is the dilation of the a-trous level l.
+
+The grid {0, ..., N-1} is continued to all of Z by an index map E, u[n] := u[E(n)]:
+
+    "periodic"   E(n) = n mod N                                     ... u_{N-1} | u_0 u_1 ... u_{N-1} | u_0 ...
+    "reflect"    half-sample symmetric, u[-1] = u[0], period 2N     ... u_1 u_0 | u_0 u_1 ... u_{N-1} | u_{N-1} ...
+
+Index arithmetic, not padding: a filter longer than the picture still wraps as often as it must. `extend` applies E on
+[-left, N + right), `fold` is its exact adjoint, and the adjoint of a correlation is "spread, then fold".
+
+Paper: (2.1), (2.2) ("with a certain boundary condition").  Notebook: 02.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+BOUNDARIES = ("periodic", "reflect")
+
+
+def check_boundary(boundary: str) -> None:
+    """Raise ValueError for a boundary that is not one of BOUNDARIES."""
+    if boundary not in BOUNDARIES:
+        raise ValueError(f"The boundary must be one of {', '.join(map(repr, BOUNDARIES))}; got {boundary!r}.")
+
+
+@lru_cache(maxsize=1024)
+def _index(n: int, lo: int, hi: int, boundary: str, device: torch.device) -> Tensor:
+    """E(lo), ..., E(hi - 1) on a grid of n points."""
+    i = torch.arange(lo, hi, device=device)
+    if boundary == "periodic":
+        return i % n
+    i = i % (2 * n)
+    return torch.minimum(i, 2 * n - 1 - i)
+
+
+def extend(u: Tensor, left: int, right: int, axis: int, boundary: str) -> Tensor:
+    """(E u)[n] = u[E(n)] for -left <= n < N + right, along one axis."""
+    n = u.shape[axis]
+    parts = [u]
+    if left:
+        parts.insert(0, u.index_select(axis, _index(n, -left, 0, boundary, u.device)))
+    if right:
+        parts.append(u.index_select(axis, _index(n, n, n + right, boundary, u.device)))
+    return torch.cat(parts, axis) if len(parts) > 1 else u
+
+
+def fold(v: Tensor, left: int, right: int, axis: int, boundary: str) -> Tensor:
+    """E^T v: every entry of the continued grid is added back to the point it was copied from; the adjoint of
+    `extend`.
+    """
+    n = v.shape[axis] - left - right
+    u = v.narrow(axis, left, n)
+    if left:
+        u = u.index_add(axis, _index(n, -left, 0, boundary, v.device), v.narrow(axis, 0, left))
+    if right:
+        u = u.index_add(axis, _index(n, n, n + right, boundary, v.device), v.narrow(axis, left + n, right))
+    return u
+
+
+def _reach(origin: int, length: int, step: int) -> tuple[int, int]:
+    """How far step * {origin, ..., origin + length - 1} reaches to the left and to the right of 0."""
+    return max(0, -step * origin), max(0, step * (origin + length - 1))
+
+
+def correlate(
+    u: Tensor,
+    q: Tensor,
+    origin: Sequence[int],
+    axes: Sequence[int],
+    step: int = 1,
+    boundary: str = "periodic",
+    zero: Sequence[bool] = (),
+) -> Tensor:
+    r"""(W_q u)[n] = sum_k q[k] u[n + step k], k = origin, origin + 1, ... along `axes`.   (2.1)
+
+    u       any shape; the axes (negative numbers) are correlated, the others are batch
+    q       taps, one dimension for each axis, of u's dtype and device; gradients flow to u and to q
+    origin  the index k of the first tap, one for each axis
+    step    dilation 2^l of (2.2)
+    zero    optional flags, flattened like q: taps known to vanish, which are skipped
+    """
+    reach = [_reach(o, n, step) for o, n in zip(origin, q.shape, strict=True)]
+    v = u
+    for axis, (left, right) in zip(axes, reach, strict=True):
+        v = extend(v, left, right, axis, boundary)
+    out = None
+    for tap, k in _taps(q, zero):
+        part = v
+        for axis, (left, _), o, i in zip(axes, reach, origin, k, strict=True):
+            part = part.narrow(axis, left + step * (o + i), u.shape[axis])
+        out = part * tap if out is None else torch.addcmul(out, part, tap)
+    return torch.zeros_like(u) if out is None else out
+
+
+def correlate_adjoint(
+    d: Tensor,
+    q: Tensor,
+    origin: Sequence[int],
+    axes: Sequence[int],
+    step: int = 1,
+    boundary: str = "periodic",
+    zero: Sequence[bool] = (),
+) -> Tensor:
+    r"""(W_q^T d)[n] = sum_k q[k] d[n - step k], folded at the border: the exact adjoint of `correlate`; same
+    arguments.
+    """
+    if boundary == "periodic":
+        origin = [-(o + n - 1) for o, n in zip(origin, q.shape, strict=True)]
+        return correlate(d, q.flip(tuple(range(q.ndim))), origin, axes, step, boundary, tuple(zero)[::-1])
+    reach = [_reach(o, n, step) for o, n in zip(origin, q.shape, strict=True)]
+    shape = list(d.shape)
+    for axis, (left, right) in zip(axes, reach, strict=True):
+        shape[axis] += left + right
+    v = d.new_zeros(shape)
+    for tap, k in _taps(q, zero):
+        part = v
+        for axis, (left, _), o, i in zip(axes, reach, origin, k, strict=True):
+            part = part.narrow(axis, left + step * (o + i), d.shape[axis])
+        part.addcmul_(d, tap)
+    for axis, (left, right) in zip(axes, reach, strict=True):
+        v = fold(v, left, right, axis, boundary)
+    return v
+
+
+def _taps(q: Tensor, zero: Sequence[bool]) -> list[tuple[Tensor, tuple[int, ...]]]:
+    """The pairs (q[k], position of k), without those flagged zero."""
+    where = itertools.product(*map(range, q.shape))
+    return [(q[k], k) for k, skip in zip(where, zero or itertools.repeat(False), strict=False) if not skip]
+
+
+def shift(u: Tensor, k: int, axis: int, boundary: str = "periodic") -> Tensor:
+    """(shift u)[n] = u[n + k] along one axis, continued over the border by `boundary`.
+
+    >>> shift(torch.tensor([1., 2., 3.]), 1, -1), shift(torch.tensor([1., 2., 3.]), 1, -1, "reflect")
+    (tensor([2., 3., 1.]), tensor([2., 3., 3.]))
+    """
+    check_boundary(boundary)
+    n = u.shape[axis]
+    return u.index_select(axis, _index(n, k, n + k, boundary, u.device))

@@ -1,0 +1,189 @@
+r"""A: U -> F linear, with its adjoint: <A u, f> = <u, A^T f>.   (1.1), (2.1)
+
+Every linear map of the course is a `LinearOperator`: the blur of (1.1), the framelet transform W of (2.1), a gradient.
+It is an `nn.Module` with two methods, `forward` (u -> A u) and `adjoint` (f -> A^T f), and from these it has
+
+    A(u)         A u                        A.T          the adjoint, itself an operator; A.T.T is A
+    A @ B        the composition            A + B, c * A sums and multiples
+    A.norm(u)    ||A|| for inputs like u    A.normal_solve(v, rho)   (A^T A + rho I)^{-1} v
+
+To add an operator: subclass, write `forward` and `adjoint`, declare `tight = True` if A^T A = I, override `norm` and
+`normal_solve` where a closed form exists, and register an example in `tests/laws/registry.py`. The laws do the rest.
+
+Paper: (1.1), (2.1), (2.5).  Notebooks: 00, 01, 02.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class LinearOperator(nn.Module):
+    """A, with A^T. Leading dimensions are batch; dtype and device follow the input; real and linear over R.
+
+    tight   True promises A^T A = I, so that (A^T A + rho I)^{-1} v = v / (1 + rho) and ||A|| = 1.
+    """
+
+    tight: bool = False
+
+    def forward(self, u: Tensor) -> Tensor:
+        """A u."""
+        raise TypeError(f"{type(self).__name__} does not define forward(u) = A u.")
+
+    def adjoint(self, f: Tensor) -> Tensor:
+        """A^T f."""
+        raise TypeError(f"{type(self).__name__} does not define adjoint(f) = A^T f.")
+
+    @property
+    def T(self) -> LinearOperator:
+        """The adjoint A^T as an operator: <A u, f> = <u, A^T f>."""
+        return Adjoint(self)
+
+    def __matmul__(self, other: LinearOperator) -> LinearOperator:
+        """A @ B = (u -> A(B u)); its adjoint is B^T A^T."""
+        if not isinstance(other, LinearOperator):
+            raise TypeError(f"A @ B composes two operators; to apply A to a {type(other).__name__} write A(u).")
+        return Composition(self, other)
+
+    def __add__(self, other: LinearOperator) -> LinearOperator:
+        """A + B = (u -> A u + B u)."""
+        if not isinstance(other, LinearOperator):
+            raise TypeError(
+                f"A + B adds two operators; got a {type(other).__name__}. For A + c I write A + c * Identity()."
+            )
+        return Sum(self, other)
+
+    def __rmul__(self, c: float | Tensor) -> LinearOperator:
+        """c * A = (u -> c A u) for a real number c."""
+        return Multiple(c, self)
+
+    def __neg__(self) -> LinearOperator:
+        return Multiple(-1.0, self)
+
+    def __sub__(self, other: LinearOperator) -> LinearOperator:
+        return self + (-other)
+
+    def norm(self, like: Tensor, k: int = 200, tol: float = 1e-6) -> Tensor:
+        r"""||A|| = max |A u| / |u| over inputs of the shape of `like`, by power iteration on A^T A.
+
+        A lower bound that grows to ||A||: it stops when the relative growth per step is below tol. A random start,
+        seeded, so the value repeats. Returns a 0-d tensor on the device of `like`. Overridden where a closed form is
+        known.
+        """
+        generator = torch.Generator().manual_seed(0)
+        u = torch.randn(like.shape, generator=generator, dtype=torch.float64).to(like)
+        value = u.new_zeros(())
+        for _ in range(k):
+            v = self.adjoint(self(u / torch.linalg.vector_norm(u)))
+            new = torch.linalg.vector_norm(v)
+            if new == 0 or (new - value).abs() <= tol * new:
+                return new.sqrt()
+            u, value = v, new
+        return value.sqrt()
+
+    def normal_solve(self, v: Tensor, rho: float, tol: float | None = None, k: int = 1000) -> Tensor:
+        r"""(A^T A + rho I)^{-1} v: the least-squares step of ADMM and Tikhonov, here by conjugate gradients.
+
+        v    of the domain's shape, batch included (one Krylov space serves the batch)
+        rho  > 0, or >= 0 where A^T A is invertible
+        tol  relative residual; default 100 times the rounding unit of v's type
+
+        Raises RuntimeError, with the residual reached, if k steps do not suffice. Closed forms override this.
+        """
+        check_rho(rho)
+        tol = 100 * torch.finfo(v.dtype).eps if tol is None else tol
+
+        def M(p: Tensor) -> Tensor:
+            return self.adjoint(self(p)) + rho * p
+
+        x, r = torch.zeros_like(v), v
+        p, rr = r, torch.sum(r * r)
+        goal = tol**2 * rr
+        for _ in range(k):
+            if rr <= goal:
+                return x
+            Mp = M(p)
+            step = rr / torch.sum(p * Mp)
+            x, r = x + step * p, r - step * Mp
+            rr, old = torch.sum(r * r), rr
+            p = r + (rr / old) * p
+        if rr <= goal:
+            return x
+        reached = (rr / torch.sum(v * v)).sqrt().item()
+        raise RuntimeError(
+            f"(A^T A + {rho:g} I) u = v: {k} conjugate-gradient steps reached a relative residual of {reached:.1e}, "
+            f"not {tol:.1e}. Allow more steps (k=...), a larger rho or a looser tol."
+        )
+
+
+def check_rho(rho: float) -> None:
+    """Reject rho < 0: A^T A + rho I must be positive semi-definite."""
+    if rho < 0:
+        raise ValueError(f"A^T A + rho I needs rho >= 0 to be positive; got rho={rho}.")
+
+
+class Adjoint(LinearOperator):
+    """A^T: swaps forward and adjoint. A.T.T is A."""
+
+    def __init__(self, A: LinearOperator):
+        super().__init__()
+        self.A = A
+
+    def forward(self, u: Tensor) -> Tensor:
+        return self.A.adjoint(u)
+
+    def adjoint(self, f: Tensor) -> Tensor:
+        return self.A(f)
+
+    @property
+    def T(self) -> LinearOperator:
+        return self.A
+
+
+class Composition(LinearOperator):
+    """(A B) u = A(B u), (A B)^T = B^T A^T; tight if both are."""
+
+    def __init__(self, A: LinearOperator, B: LinearOperator):
+        super().__init__()
+        self.A, self.B = A, B
+        self.tight = A.tight and B.tight
+
+    def forward(self, u: Tensor) -> Tensor:
+        return self.A(self.B(u))
+
+    def adjoint(self, f: Tensor) -> Tensor:
+        return self.B.adjoint(self.A.adjoint(f))
+
+
+class Sum(LinearOperator):
+    """(A + B) u = A u + B u."""
+
+    def __init__(self, A: LinearOperator, B: LinearOperator):
+        super().__init__()
+        self.A, self.B = A, B
+
+    def forward(self, u: Tensor) -> Tensor:
+        return self.A(u) + self.B(u)
+
+    def adjoint(self, f: Tensor) -> Tensor:
+        return self.A.adjoint(f) + self.B.adjoint(f)
+
+
+class Multiple(LinearOperator):
+    """(c A) u = c A u for a real number c."""
+
+    c: Tensor
+
+    def __init__(self, c: float | Tensor, A: LinearOperator):
+        super().__init__()
+        self.A = A
+        self.register_buffer("c", torch.as_tensor(c, dtype=torch.float64))
+        if self.c.ndim:
+            raise ValueError(f"c * A needs a number c; got a tensor of shape {tuple(self.c.shape)}.")
+
+    def forward(self, u: Tensor) -> Tensor:
+        return self.c.to(u.dtype) * self.A(u)
+
+    def adjoint(self, f: Tensor) -> Tensor:
+        return self.c.to(f.dtype) * self.A.adjoint(f)
