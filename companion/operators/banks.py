@@ -157,3 +157,22 @@ def check_bank(bank: Sequence[Filter], dual: Sequence[Filter] | None = None) -> 
             f"The filters fail the mixed extension principle: sum_l q~_l^(w) conj q_l^(w) = 1 is off by {defect:.4g}, "
             "so W~^T W is not I. `biorthogonal(m, m~)` gives dual pairs."
         )
+
+
+def check_reflection(filters: Sequence[Filter]) -> None:
+    r"""Raise ValueError unless a half-sample reflection at the border keeps W~^T W = I.
+
+    The reflected picture is 2N-periodic and symmetric about -1/2. A filter that is symmetric or antisymmetric about 0
+    makes bands with the same symmetry, which N samples determine, each counted twice; for any other filter, Haar among
+    them, some samples are counted once and W^T W = I breaks at the border.
+    """
+    for q in filters:
+        if q.ndim == 1 and q.parity() == 0:
+            raise ValueError(
+                f"A reflecting boundary keeps W~^T W = I only for filters symmetric or antisymmetric about 0; {q} is "
+                'neither. Use boundary="periodic", or a spline of even order: bspline(2), bspline(4).'
+            )
+        if q.ndim > 1:
+            raise ValueError(
+                'boundary="reflect" is for one-dimensional banks used as tensor products; use boundary="periodic".'
+            )

@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from companion.operators.banks import Bank, check_bank
+from companion.operators.banks import Bank, check_bank, check_reflection
 from companion.operators.checks import check_picture
 from companion.operators.filters import Filter, tensor_product
 from companion.operators.grid import check_boundary, correlate, correlate_adjoint
@@ -80,7 +80,7 @@ class FrameletTransform(LinearOperator):
         check_boundary(boundary)
         _check_sizes(bank, levels, dim)
         if boundary == "reflect":
-            _check_parity((*bank, *(dual or ())))
+            check_reflection((*bank, *(dual or ())))
         self.levels, self.dim, self.boundary = levels, dim, boundary
         self.bank: Bank = tuple(bank)
         self.dual_bank: Bank | None = tuple(dual) if dual is not None else None
@@ -181,29 +181,40 @@ class FrameletTransform(LinearOperator):
             )
         return self.bands.index(wanted)
 
-    def weights(self, lam: float, decay: float = 1.0) -> Tensor:
-        r"""lambda_{ell,l} = lam decay^l, and 0 on the average: a tensor (band, 1, ..., 1) for lam . d of (2.5) by
-        broadcasting.
+    def weights(self, lam: float | Tensor, decay: float = 1.0) -> Tensor:
+        r"""lambda_{ell,l} = lam decay^l, and 0 on the average: (band, 1, ..., 1), for lam . d of (2.5) by broadcasting.
+
+        lam    one number, or one for each band, such as 3 * sigma * W.gains
 
         >>> from companion import bspline
         >>> FrameletTransform(bspline(1), levels=2, dim=1).weights(0.5, decay=0.5).flatten()
         tensor([0.0000, 0.5000, 0.2500], dtype=torch.float64)
         """
-        if not lam >= 0:
-            raise ValueError(f"A threshold is a number lam >= 0; got {lam}.")
-        values = [0.0 if band.low else lam * decay**band.level for band in self.bands]
-        return torch.tensor(values, dtype=torch.float64, device=self.device).reshape(-1, *[1] * self.dim)
+        values = torch.as_tensor(lam, dtype=torch.float64, device=self.device)
+        if not bool((values >= 0).all()) or values.numel() not in (1, len(self.bands)):
+            raise ValueError(
+                f"A threshold lam is one number >= 0, or one for each of {len(self.bands)} bands; got {lam}."
+            )
+        fall = [0.0 if band.low else decay**band.level for band in self.bands]
+        shape = (-1, *[1] * self.dim)
+        return values.reshape(shape) * torch.tensor(fall, dtype=torch.float64, device=self.device).reshape(shape)
+
+    @property
+    def gains(self) -> Tensor:
+        r"""|q_{ell,l}|_2, (band, 1, ..., 1): white noise of deviation sigma has deviation sigma |q_{ell,l}|_2 in that band."""
+        norms = [float((self.filter(*band).taps ** 2).sum()) ** 0.5 for band in self.bands]
+        return torch.tensor(norms, dtype=torch.float64, device=self.device).reshape(-1, *[1] * self.dim)
 
     def filter(self, ell: Sequence[int], level: int = 0) -> Filter:
-        """q_{ell,l} of (2.2) along each axis, as one d-dimensional filter: what the cascade amounts to."""
+        """q_{ell,l} of (2.2), a d-dimensional filter: what the cascade amounts to in the band (ell, l)."""
 
-        def product(i: Sequence[int]) -> Filter:
-            return tensor_product(*(self.bank[ell] for ell in i)) if self.separable else self.bank[i[0]]
+        def cascade(i: int) -> Filter:
+            q = self.bank[i].dilate(2**level)
+            for below in reversed(range(level)):
+                q = q.convolve(self.bank[0].dilate(2**below))
+            return q
 
-        q = product(ell).dilate(2**level)
-        for below in reversed(range(level)):
-            q = q.convolve(product(self.indices[0]).dilate(2**below))
-        return q
+        return tensor_product(*map(cascade, ell)) if self.separable else cascade(ell[0])
 
     def norm(self, like: Tensor, k: int = 200, tol: float = 1e-6) -> Tensor:
         """||W|| = 1 if W is tight, else by power iteration."""
@@ -213,12 +224,9 @@ class FrameletTransform(LinearOperator):
         """(W^T W + rho I)^{-1} v = v / (1 + rho) if W is tight, else by conjugate gradients."""
         return v / (1 + rho) if self.tight else super().normal_solve(v, rho, tol, k)
 
-    def extra_repr(self) -> str:
-        kind = "tight" if self.tight else "with a dual"
-        return f"{len(self.bank)} filters, levels={self.levels}, dim={self.dim}, boundary={self.boundary!r}, {kind}"
-
     def __repr__(self) -> str:
-        return f"FrameletTransform({self.extra_repr()})"
+        sizes = f"{len(self.bank)} filters, levels={self.levels}, dim={self.dim}, boundary={self.boundary!r}"
+        return f"FrameletTransform({sizes}, {'tight' if self.tight else 'with a dual'})"
 
     def _check(self, u: Tensor, name: str, rank: int) -> None:
         check_picture(u, name, rank, self.device)
@@ -240,16 +248,3 @@ def _check_sizes(bank: Sequence[Filter], levels: int, dim: int) -> None:
         raise ValueError(
             f"Filters of dimension {bank[0].ndim} do not act on pictures of dimension {dim}: use 1 or {dim}."
         )
-
-
-def _check_parity(filters: Sequence[Filter]) -> None:
-    for q in filters:
-        if q.ndim == 1 and q.parity() == 0:
-            raise ValueError(
-                f"A reflecting boundary keeps W~^T W = I only for filters symmetric or antisymmetric about 0; {q} is "
-                'neither. Use boundary="periodic", or a spline of even order: bspline(2), bspline(4).'
-            )
-        if q.ndim > 1:
-            raise ValueError(
-                'boundary="reflect" is for one-dimensional banks used as tensor products; use boundary="periodic".'
-            )
