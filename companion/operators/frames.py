@@ -201,7 +201,7 @@ class FrameletTransform(LinearOperator):
 
     @property
     def gains(self) -> Tensor:
-        r"""|q_{ell,l}|_2, (band, 1, ..., 1): white noise of deviation sigma has deviation sigma |q_{ell,l}|_2 in that band."""
+        r"""|q_{ell,l}|_2, (band, 1, ..., 1): white noise of deviation sigma has sigma |q_{ell,l}|_2 in that band."""
         norms = [float((self.filter(*band).taps ** 2).sum()) ** 0.5 for band in self.bands]
         return torch.tensor(norms, dtype=torch.float64, device=self.device).reshape(-1, *[1] * self.dim)
 

@@ -1,0 +1,72 @@
+"""The lesson machinery: signals, figures with their sentence, explorers, claims and exercises.
+
+    from companion.lab import camera, claim, live, show
+
+    images    camera, phantom, step_and_ramp, texture, colour, volume, photographs, credits, psnr, ssim
+    show      show, pictures, plots, style, sentence         a figure and its sentence
+    figures   curves, stems, stacked, bars                   plots in one line
+    raster    pixels, beside                                 what an explorer returns
+    live      live, film                                     an explorer with sliders, or as a strip
+    check     claim, exercise                                what a lesson asserts, what a learner is told
+    diagnose  same, adjoint_gap                              what the diagnoses of the exercises are made of
+    machine   device, facts, set_threads                     where it runs
+
+Nothing below this package imports it. Importing it gives torch the threads the process was granted, by
+`set_threads()`, and does nothing else: matplotlib, ipywidgets and scikit-image are loaded by the functions that need
+them.
+"""
+
+from companion.lab.check import claim, exercise
+from companion.lab.diagnose import adjoint_gap, same
+from companion.lab.figures import bars, curves, stacked, stems
+from companion.lab.images import (
+    camera,
+    colour,
+    credits,
+    phantom,
+    photographs,
+    psnr,
+    ssim,
+    step_and_ramp,
+    texture,
+    volume,
+)
+from companion.lab.live import film, live
+from companion.lab.machine import device, facts, set_threads
+from companion.lab.raster import beside, pixels
+from companion.lab.show import pictures, plots, sentence, show, style
+
+__all__ = [
+    "camera",
+    "phantom",
+    "step_and_ramp",
+    "texture",
+    "colour",
+    "volume",
+    "photographs",
+    "credits",
+    "psnr",
+    "ssim",
+    "show",
+    "pictures",
+    "plots",
+    "style",
+    "sentence",
+    "curves",
+    "stems",
+    "stacked",
+    "bars",
+    "pixels",
+    "beside",
+    "live",
+    "film",
+    "claim",
+    "exercise",
+    "same",
+    "adjoint_gap",
+    "device",
+    "facts",
+    "set_threads",
+]
+
+set_threads()
