@@ -1,6 +1,7 @@
 """The course's vocabulary, in reading order: from companion import FrameletTransform, bspline, Shrinkage, run.
 
-A wavelet algorithm, a variational solver, an evolution PDE and a deep network are discrete dynamical systems u^{k+1} = F(u^k):
+A wavelet algorithm, a variational solver, an evolution PDE and a deep network are discrete dynamical systems,
+u^{k+1} = F(u^k):
 
     dynamics     the one verb, `run`
     operators    linear maps A, W, grad with their adjoints

@@ -138,10 +138,12 @@ def run(
         raise TypeError(f"run starts from a torch tensor u0; got {type(u0).__name__}. Use torch.as_tensor(u0).")
     if k is None and until is None and sequence is None:
         raise ValueError("An orbit is endless: say when to stop, by k=... (number of steps) or until=fixed_point(tol).")
-    if k is not None and k < 0:
-        raise ValueError(f"The number of steps k must be >= 0; got k={k}.")
-    if keep < 0:
-        raise ValueError(f"keep must be >= 0 (0 keeps nothing, n every n-th iterate); got keep={keep}.")
+    if k is not None and (not isinstance(k, int) or k < 0):
+        raise ValueError(f"The number of steps k must be a whole number >= 0; got k={k}.")
+    if not isinstance(keep, int) or keep < 0:
+        raise ValueError(f"keep must be a whole number >= 0 (0 keeps nothing, n every n-th iterate); got keep={keep}.")
+    if sequence is None and not callable(step):
+        raise TypeError(f"run iterates a map, or a list of maps; got {step!r}, which cannot be called.")
     if not bool(torch.isfinite(u0).all()):
         bad = int((~torch.isfinite(u0)).sum())
         raise ValueError(
@@ -153,12 +155,13 @@ def run(
     image: Callable[[State], Tensor] = getattr(first, "image", lambda x: tensors(x)[0])
     total = k if sequence is None else len(sequence) if k is None else min(k, len(sequence))
 
-    curves: dict[str, list[Tensor]] = {name: [] for name in record or {}}
+    curves: dict[str, list[Any]] = {name: [] for name in record or {}}
     kept: dict[int, Tensor] = {}
 
     def watch(n: int, u: Tensor) -> None:
-        for name, measure in (record or {}).items():
-            curves[name].append(torch.as_tensor(measure(u.detach())).detach().cpu())
+        values = {name: _value(measure(u.detach())) for name, measure in (record or {}).items()}
+        for name, value in values.items():  # only now, so that an interrupt leaves curves of equal length
+            curves[name].append(value)
         if keep and n % keep == 0:
             kept[n] = u.detach()
 
@@ -168,8 +171,8 @@ def run(
     orbit = itertools.islice(iterate(step, x), 1, None if total is None else total + 1)
     try:
         for new in _bar(orbit, total, progress):
+            watch(n + 1, image(new))
             old, x, n = x, new, n + 1
-            watch(n, image(x))
             if until is not None and until(x, old):
                 stopped = "until"
                 break
@@ -178,7 +181,20 @@ def run(
     u = image(x)
     if keep:
         kept[n] = u.detach()
-    return Trajectory(u, x, n, stopped, kept, {name: torch.stack(c) for name, c in curves.items()})
+    return Trajectory(u, x, n, stopped, kept, {name: _curve(c) for name, c in curves.items()})
+
+
+def _value(measured: Any) -> Any:
+    """A number as a Python number: thousands of tiny tensors, kept between large ones, would fragment the memory."""
+    value = measured.detach().cpu() if isinstance(measured, Tensor) else measured
+    return value.item() if isinstance(value, Tensor) and value.ndim == 0 else value
+
+
+def _curve(values: list[Any]) -> Tensor:
+    """What was measured along the orbit as one tensor; real numbers in float64."""
+    if isinstance(values[0], Tensor):
+        return torch.stack(values)
+    return torch.tensor(values, dtype=torch.float64 if any(isinstance(v, float) for v in values) else None)
 
 
 def _bar(orbit: Iterator[State], total: int | None, progress: bool | str) -> Iterator[State]:

@@ -41,7 +41,16 @@ class Threshold(nn.Module):
 
     def level(self, d: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """lambda(d) in [0, 1]: the fraction of each coefficient that is taken away."""
-        raise TypeError(f"{type(self).__name__} does not define level(d).")
+        raise TypeError(f"{type(self).__name__} must define level(d), the fraction of each coefficient taken away.")
+
+    def threshold(self, d: Tensor) -> Tensor:
+        """lam in the type of d; ValueError unless it has one value, or one for each band of d."""
+        if self.lam.ndim and (self.lam.ndim > d.ndim or self.lam.shape[0] not in (1, d.shape[-self.lam.ndim])):
+            raise ValueError(
+                f"The threshold is made for {self.lam.shape[0]} bands, the coefficients of shape {tuple(d.shape)} have "
+                f"{d.shape[-self.lam.ndim] if self.lam.ndim <= d.ndim else 'none'}. Use weights of the same transform."
+            )
+        return self.lam.to(d.dtype)
 
     def forward(self, d: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """S(d) = d (1 - lambda(d))."""
@@ -56,11 +65,11 @@ class Soft(Threshold):
     """
 
     def level(self, d: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        lam = self.lam.to(d.dtype)
+        lam = self.threshold(d)
         return _ratio(lam, d.abs())
 
     def forward(self, d: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        lam = self.lam.to(d.dtype)
+        lam = self.threshold(d)
         return d - torch.minimum(torch.maximum(d, -lam), lam)
 
 
@@ -68,14 +77,14 @@ class Hard(Threshold):
     r"""S(d) = d where |d| > lam, else 0: keep or kill. Not continuous, so no gradient with respect to lam.   (4.4)"""
 
     def level(self, d: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        return (d.abs() <= self.lam.to(d.dtype)).to(d.dtype)
+        return (d.abs() <= self.threshold(d)).to(d.dtype)
 
 
 class Garrote(Threshold):
     r"""S(d) = d - lam^2 / d where |d| > lam, else 0: continuous as soft, with a bias that dies out as hard.   (4.4)"""
 
     def level(self, d: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        lam = self.lam.to(d.dtype)
+        lam = self.threshold(d)
         return _ratio(lam.square(), d.square())
 
 
@@ -93,14 +102,15 @@ class Firm(Threshold):
         self.register_buffer("mu", check_threshold("mu", mu))
         if not bool(((self.mu > self.lam) | (self.lam == 0)).all()):
             raise ValueError(
-                "Firm shrinkage rises from 0 at lam to the identity at mu, so it needs mu > lam wherever lam > 0."
+                "Firm shrinkage rises from 0 at lam to the identity at mu, so it needs mu > lam wherever lam > 0; got "
+                f"mu={self.mu.flatten().tolist()[:8]} for lam={self.lam.flatten().tolist()[:8]}."
             )
 
     def level(self, d: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        lam, mu = self.lam.to(d.dtype), self.mu.to(d.dtype)
-        t = d.abs().clamp_min(torch.finfo(d.dtype).tiny)
-        between = lam * (mu - t) / (t * (mu - lam).clamp_min(torch.finfo(d.dtype).tiny))
-        return torch.where(lam > 0, torch.where(t <= lam, 1.0, between.clamp(0, 1)), 0.0)
+        lam, mu, t = self.threshold(d), self.mu.to(d.dtype), d.abs()
+        slope = torch.where(lam > 0, torch.maximum(t, lam) * (mu - lam), 1.0)  # never 0, whichever branch is taken
+        between = (lam * (mu - t) / slope).clamp(0, 1)
+        return torch.where(lam > 0, torch.where(t <= lam, 1.0, between), 0.0)
 
 
 class IsotropicSoft(Threshold):
@@ -123,11 +133,16 @@ class IsotropicSoft(Threshold):
             raise ValueError(
                 f"IsotropicSoft groups the {self.bands} bands of its W on axis {axis}; got {d.shape[axis]} bands."
             )
-        high = d.narrow(axis, 1, self.bands - 1).unflatten(axis, (self.levels, -1))
-        square = high.square().sum(axis, keepdim=True)
         lam = self.lam.to(d.dtype)
-        lam = lam.reshape(-1, *[1] * (self.dim + 1)) if lam.ndim else lam
-        level = _ratio(lam.square(), square).sqrt().expand_as(high).flatten(axis - 1, axis)
+        if lam.ndim:
+            if lam.numel() not in (1, self.levels):
+                raise ValueError(
+                    f"IsotropicSoft takes one threshold, or one for each of {self.levels} levels; got {lam.numel()}."
+                )
+            lam = lam.reshape(-1, *[1] * (self.dim + 1))
+        high = d.narrow(axis, 1, self.bands - 1).unflatten(axis, (self.levels, -1))
+        size = high.square().sum(axis, keepdim=True).clamp_min(torch.finfo(d.dtype).tiny).sqrt()
+        level = _ratio(lam, size).expand_as(high).flatten(axis - 1, axis)
         return torch.cat([torch.zeros_like(d.narrow(axis, 0, 1)), level], axis)
 
 

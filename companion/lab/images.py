@@ -13,8 +13,10 @@ Notebook: 00 (the table of credits), then all.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -146,13 +148,13 @@ def photographs(n: int = 256) -> dict[str, Float[Tensor, "n n"]]:
 def phantom(n: int = 256) -> Float[Tensor, "n n"]:
     """Ten ellipses on [-1, 1]^2, the Shepp-Logan head in Toft's contrast, any n; a pixel averages 4 x 4 samples."""
     _positive(n)
-    x = (torch.arange(4 * n, dtype=torch.float64) + 0.5) / (2 * n) - 1
-    X, Y = x, -x[:, None]  # x_2 to the right; the y of the table upwards
-    u = torch.zeros(4 * n, 4 * n, dtype=torch.float64)
-    for amplitude, *ellipse in _HEAD:
-        p, q = _own_axes(X, Y, *ellipse)
-        u += amplitude * (p * p + q * q <= 1)
-    return average(u, n) / 10
+    u = torch.zeros(n, n, dtype=torch.float64)
+    for i in range(16):  # one sample of each pixel after the other: no picture of 4n x 4n is held
+        x, y = ((4 * torch.arange(n, dtype=torch.float64) + offset + 0.5) / (2 * n) - 1 for offset in (i % 4, i // 4))
+        for amplitude, *ellipse in _HEAD:
+            p, q = _own_axes(x, -y[:, None], *ellipse)
+            u += amplitude * (p * p + q * q <= 1)
+    return u / 160
 
 
 def volume(n: int = 64) -> Float[Tensor, "n n n"]:
@@ -207,10 +209,16 @@ def _own_axes(X: Tensor, Y: Tensor, a: float, b: float, x0: float, y0: float, de
 
 
 def _photograph(name: str) -> Tensor:
-    """A picture of scikit-image as (H, W) or (3, H, W), values 0 to 255, float64."""
-    from skimage import data
+    """A picture of scikit-image as (H, W) or (3, H, W), values 0 to 255, float64.
 
-    u = torch.from_numpy(getattr(data, name)()).to(torch.float64)
+    Read from the package's folder: `skimage.data` gives the same pixels, and loads 25 MB of readers to do so.
+    """
+    import skimage
+    from PIL import Image
+
+    file = Path(skimage.data_dir) / {"cat": "chelsea.png", "rocket": "rocket.jpg"}.get(name, f"{name}.png")
+    with Image.open(file) as picture:
+        u = torch.from_numpy(np.array(picture)).to(torch.float64)
     return u.movedim(-1, 0) if u.ndim == 3 else u
 
 

@@ -8,6 +8,7 @@ Notebook: 00.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import platform
 from importlib import metadata
@@ -55,6 +56,15 @@ def facts() -> dict[str, str]:
         "python": platform.python_version(),
         **versions,
     }
+
+
+def trim() -> None:
+    """Give memory that is free, but kept by the C library in case, back to the system (on Linux; elsewhere nothing).
+
+    Figures and large tensors in turn leave holes, a hundred megabytes of them in a lesson; Binder counts these.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _whole(text: str) -> int | None:

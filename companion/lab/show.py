@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from companion.lab.machine import trim
 from companion.lab.raster import array, checked, encode, enlarged, is_figure, rasterised, zoom_of
 
 if TYPE_CHECKING:
@@ -194,6 +195,7 @@ def show(fig: Any, alt: str, *, zoom: int | None = None, **facts: Any) -> None:
     Raises ValueError for an empty alt or an array of another shape or type.
     """
     text = sentence(alt, facts)
+    trim()
     if is_figure(fig):
         picture = rasterised(fig, 2 * DPI)
         width = picture.shape[1] // 2
@@ -209,6 +211,8 @@ def show(fig: Any, alt: str, *, zoom: int | None = None, **facts: Any) -> None:
     marks = {"image/png": {"alt": text, "width": width}}
     image = base64.b64encode(encode(picture)).decode()
     display({"image/png": image, "text/plain": text}, raw=True, metadata=marks)
+    del picture
+    trim()
     caption = re.sub(r"([\\`*_{}\[\]<>#|$~&])", r"\\\1", text)
     display({"text/markdown": f"*{caption}*", "text/plain": text}, raw=True)
 

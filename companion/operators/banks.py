@@ -105,6 +105,8 @@ def extension_residual(bank: Sequence[Filter], dual: Sequence[Filter] | None = N
     """
     d = bank[0].ndim
     dual = bank if dual is None else dual
+    if len(dual) != len(bank):
+        raise ValueError(f"A dual bank pairs with its bank filter by filter; got {len(bank)} and {len(dual)} filters.")
     first, second = 0.0, 0.0
     for nu in np.ndindex(*(2,) * d):
         total: dict[tuple[int, ...], float] = {(0,) * d: -1.0 if not any(nu) else 0.0}
@@ -128,7 +130,11 @@ def check_bank(bank: Sequence[Filter], dual: Sequence[Filter] | None = None) -> 
     for name, filters in (("bank", bank), ("dual bank", dual)):
         if filters is None:
             continue
-        if len(filters) < 2 or not all(isinstance(q, Filter) for q in filters):
+        if (
+            not isinstance(filters, (list, tuple))
+            or len(filters) < 2
+            or not all(isinstance(q, Filter) for q in filters)
+        ):
             raise ValueError(
                 f"The {name} must be a sequence of at least two Filters, the low-pass p first; got {filters!r}."
             )
@@ -143,8 +149,8 @@ def check_bank(bank: Sequence[Filter], dual: Sequence[Filter] | None = None) -> 
                 f"p^(0) = sum p[k] = 1, but its taps {filters[0].taps.tolist()} sum to {mass:.4g}. "
                 "Is a tap mis-typed? Haar is [1, 1]/2."
             )
-    if dual is not None and (len(dual) != len(bank) or dual[0].ndim != bank[0].ndim):
-        raise ValueError(f"A dual bank pairs with its bank filter by filter; got {len(bank)} and {len(dual)} filters.")
+    if dual is not None and dual[0].ndim != bank[0].ndim:
+        raise ValueError(f"A dual bank has its bank's dimension; got {bank[0].ndim} and {dual[0].ndim}.")
     defect = extension_residual(bank, dual)[0]
     if defect > TOLERANCE:
         if dual is None:
@@ -174,5 +180,6 @@ def check_reflection(filters: Sequence[Filter]) -> None:
             )
         if q.ndim > 1:
             raise ValueError(
-                'boundary="reflect" is for one-dimensional banks used as tensor products; use boundary="periodic".'
+                "A reflecting boundary is for one-dimensional banks used as tensor products; this filter has "
+                f'dimension {q.ndim}. Use boundary="periodic".'
             )

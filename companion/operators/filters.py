@@ -83,7 +83,7 @@ class Filter:
 
     # ---- symbol and moments --------------------------------------------------------------------------------------
 
-    def symbol(self, *omega: ArrayLike) -> np.ndarray:
+    def symbol(self, *omega: ArrayLike | float) -> np.ndarray:
         r"""q^(w) = sum_k q[k] e^{-i k.w}, for w = (w_1, ..., w_d): d broadcastable arrays, in radians per sample."""
         if len(omega) != self.ndim:
             raise ValueError(
@@ -91,7 +91,7 @@ class Filter:
             )
         w = [np.asarray(x, dtype=np.float64) for x in omega]
         waves = (q * np.exp(-1j * sum(k * x for k, x in zip(ks, w, strict=True))) for ks, q in self.indices())
-        return reduce(np.add, waves)
+        return np.asarray(reduce(np.add, waves))
 
     def moment(self, beta: int | Sequence[int]) -> float:
         r"""m_beta = sum_k k^beta q[k], with 0^0 = 1.   (4.1)"""
@@ -133,9 +133,7 @@ class Filter:
             left = [beta for beta in nonzero if beta != exempt]
             if left:
                 return sum(left[0])
-        raise ValueError(
-            "Every moment but one vanishes: the filter is a single tap at the origin and has no total order."
-        )
+        raise ValueError(f"Every moment but one vanishes: {self} is a single tap at the origin and has no total order.")
 
     # ---- algebra ------------------------------------------------------------------------------------------------
 
@@ -146,6 +144,8 @@ class Filter:
 
     def dilate(self, step: int) -> Filter:
         r"""q-check_l of (2.2): q[k / step] on step Z^d and 0 elsewhere; step = 2^l is the a-trous filter of level l."""
+        if step < 1:
+            raise ValueError(f"A filter is dilated by an integer step >= 1, 2^l at level l; got {step}.")
         q = np.zeros([step * (n - 1) + 1 for n in self.taps.shape])
         q[(slice(None, None, step),) * self.ndim] = self.taps
         return Filter(q, [step * o for o in self.origin])
@@ -190,7 +190,9 @@ class Filter:
         The moments with beta_i < N_i determine the taps, so a filter that is not zero has one below order sum N_i.
         """
         if not self.taps.any():
-            raise ValueError("The zero filter has no vanishing order: all its moments vanish.")
+            raise ValueError(
+                f"The zero filter, here of {self.taps.size} taps, has no vanishing order: all its moments vanish."
+            )
         for order in range(2 * sum(self.taps.shape)):
             found = [b for b in multi_indices(self.ndim, order) if not self.vanishes(b)]
             if found:

@@ -25,11 +25,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from companion.operators.banks import Bank, check_bank, check_reflection
+from companion.operators.banks import TOLERANCE, Bank, check_bank, check_reflection, extension_residual
 from companion.operators.checks import check_picture
 from companion.operators.filters import Filter, tensor_product
 from companion.operators.grid import check_boundary, correlate, correlate_adjoint
-from companion.operators.linear import LinearOperator
+from companion.operators.linear import LinearOperator, check_rho
 
 
 class Band(NamedTuple):
@@ -67,6 +67,8 @@ class FrameletTransform(LinearOperator):
     (torch.Size([7, 8, 8]), 7)
     """
 
+    q0: Tensor
+
     def __init__(
         self,
         bank: Sequence[Filter],
@@ -84,13 +86,11 @@ class FrameletTransform(LinearOperator):
         self.levels, self.dim, self.boundary = levels, dim, boundary
         self.bank: Bank = tuple(bank)
         self.dual_bank: Bank | None = tuple(dual) if dual is not None else None
-        self.tight = dual is None
+        self.tight = dual is None or extension_residual(bank)[0] <= TOLERANCE
         self.separable = bank[0].ndim == 1
         r = range(len(bank))
-        indices = list(itertools.product(r, repeat=dim)) if self.separable else [(ell,) for ell in r]
-        self.indices = sorted(
-            indices, key=lambda index: (sum(index), [-i for i in index]) if self.separable else (index[0], [])
-        )
+        indices = itertools.product(r, repeat=dim if self.separable else 1)
+        self.indices = sorted(indices, key=lambda index: (sum(index), [-i for i in index]))
         self.bands: tuple[Band, ...] = (
             Band(self.indices[0], levels - 1),
             *(Band(index, level) for level in range(levels) for index in self.indices[1:]),
@@ -160,7 +160,7 @@ class FrameletTransform(LinearOperator):
     @property
     def device(self) -> torch.device:
         """Where the filters live, and so where W acts."""
-        return next(self.buffers()).device
+        return self.q0.device
 
     # ---- what goes with W ---------------------------------------------------------------------------------------
 
@@ -172,13 +172,11 @@ class FrameletTransform(LinearOperator):
         swapped = FrameletTransform(self.dual_bank, self.levels, self.dim, self.boundary, dual=self.bank)
         return swapped.to(self.device)
 
-    def band(self, ell: Sequence[int], level: int = 0) -> int:
+    def band(self, ell: int | Sequence[int], level: int = 0) -> int:
         """Where the band (ell, level) stands on the band axis."""
-        wanted = Band(tuple(ell), level)
+        wanted = Band((ell,) if isinstance(ell, int) else tuple(ell), level)
         if wanted not in self.bands:
-            raise ValueError(
-                f"There is no band {tuple(wanted)}; the {len(self.bands)} bands are {[tuple(b) for b in self.bands]}."
-            )
+            raise ValueError(f"There is no band {tuple(wanted)}; the bands are {[tuple(b) for b in self.bands]}.")
         return self.bands.index(wanted)
 
     def weights(self, lam: float | Tensor, decay: float = 1.0) -> Tensor:
@@ -190,13 +188,12 @@ class FrameletTransform(LinearOperator):
         >>> FrameletTransform(bspline(1), levels=2, dim=1).weights(0.5, decay=0.5).flatten()
         tensor([0.0000, 0.5000, 0.2500], dtype=torch.float64)
         """
-        values = torch.as_tensor(lam, dtype=torch.float64, device=self.device)
+        values, shape = torch.as_tensor(lam, dtype=torch.float64, device=self.device), (-1, *[1] * self.dim)
         if not bool((values >= 0).all()) or values.numel() not in (1, len(self.bands)):
             raise ValueError(
                 f"A threshold lam is one number >= 0, or one for each of {len(self.bands)} bands; got {lam}."
             )
         fall = [0.0 if band.low else decay**band.level for band in self.bands]
-        shape = (-1, *[1] * self.dim)
         return values.reshape(shape) * torch.tensor(fall, dtype=torch.float64, device=self.device).reshape(shape)
 
     @property
@@ -214,6 +211,8 @@ class FrameletTransform(LinearOperator):
                 q = q.convolve(self.bank[0].dilate(2**below))
             return q
 
+        if tuple(ell) not in self.indices:
+            raise ValueError(f"There is no filter {tuple(ell)}; in dimension {self.dim} the bank has {self.indices}.")
         return tensor_product(*map(cascade, ell)) if self.separable else cascade(ell[0])
 
     def norm(self, like: Tensor, k: int = 200, tol: float = 1e-6) -> Tensor:
@@ -222,11 +221,13 @@ class FrameletTransform(LinearOperator):
 
     def normal_solve(self, v: Tensor, rho: float, tol: float | None = None, k: int = 1000) -> Tensor:
         """(W^T W + rho I)^{-1} v = v / (1 + rho) if W is tight, else by conjugate gradients."""
+        check_rho(rho)
         return v / (1 + rho) if self.tight else super().normal_solve(v, rho, tol, k)
 
     def __repr__(self) -> str:
-        sizes = f"{len(self.bank)} filters, levels={self.levels}, dim={self.dim}, boundary={self.boundary!r}"
-        return f"FrameletTransform({sizes}, {'tight' if self.tight else 'with a dual'})"
+        kind = "tight" if self.tight else "with a dual"
+        size = f"{len(self.bank)} filters, {self.levels} levels, dim={self.dim}"
+        return f"FrameletTransform({size}, {self.boundary}, {kind})"
 
     def _check(self, u: Tensor, name: str, rank: int) -> None:
         check_picture(u, name, rank, self.device)

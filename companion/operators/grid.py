@@ -35,11 +35,12 @@ def check_boundary(boundary: str) -> None:
 @lru_cache(maxsize=1024)
 def _index(n: int, lo: int, hi: int, boundary: str, device: torch.device) -> Tensor:
     """E(lo), ..., E(hi - 1) on a grid of n points."""
-    i = torch.arange(lo, hi, device=device)
-    if boundary == "periodic":
-        return i % n
-    i = i % (2 * n)
-    return torch.minimum(i, 2 * n - 1 - i)
+    with torch.inference_mode(False):  # kept in a cache: made in inference mode, it could not serve autograd later
+        i = torch.arange(lo, hi, device=device)
+        if boundary == "periodic":
+            return i % n
+        i = i % (2 * n)
+        return torch.minimum(i, 2 * n - 1 - i)
 
 
 def extend(u: Tensor, left: int, right: int, axis: int, boundary: str) -> Tensor:
@@ -88,6 +89,7 @@ def correlate(
     step    dilation 2^l of (2.2)
     zero    optional flags, flattened like q: taps known to vanish, which are skipped
     """
+    check_boundary(boundary)
     reach = [_reach(o, n, step) for o, n in zip(origin, q.shape, strict=True)]
     v = u
     for axis, (left, right) in zip(axes, reach, strict=True):
@@ -113,6 +115,7 @@ def correlate_adjoint(
     r"""(W_q^T d)[n] = sum_k q[k] d[n - step k], folded at the border: the exact adjoint of `correlate`; same
     arguments.
     """
+    check_boundary(boundary)
     if boundary == "periodic":
         origin = [-(o + n - 1) for o, n in zip(origin, q.shape, strict=True)]
         return correlate(d, q.flip(tuple(range(q.ndim))), origin, axes, step, boundary, tuple(zero)[::-1])

@@ -57,15 +57,22 @@ class Mask(LinearOperator):
 
     def __init__(self, m: Tensor):
         super().__init__()
-        if not isinstance(m, Tensor) or not bool(((m == 0) | (m == 1)).all()):
+        if not isinstance(m, Tensor):
+            raise TypeError(
+                f"A mask is a torch tensor of 0 (unknown) and 1 (known) or of bools; got a {type(m).__name__}."
+            )
+        grey = m[(m != 0) & (m != 1)]
+        if grey.numel():
             raise ValueError(
-                "A mask is a tensor of 0 (unknown) and 1 (known), or of bools; use mask > threshold to make one."
+                "A mask is a tensor of 0 (unknown) and 1 (known), or of bools; this one has the value "
+                f"{grey[0].item():.3g}. Use mask > threshold to make one."
             )
         if not bool(m.any()):
             raise ValueError(f"A mask must know at least one pixel; all {m.numel()} entries are 0.")
         self.register_buffer("m", m.bool())
 
     def forward(self, u: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
+        check_picture(u, "u", self.m.ndim, self.m.device)
         if u.shape[-self.m.ndim :] != self.m.shape:
             raise ValueError(
                 f"The mask has shape {tuple(self.m.shape)}, so the last axes of u must too; got shape {tuple(u.shape)}."
@@ -84,8 +91,8 @@ class Mask(LinearOperator):
         """v[n] / (m[n] + rho), pixel by pixel; rho > 0."""
         check_rho(rho)
         if rho == 0 and not bool(self.m.all()):
-            raise ValueError("A^T A = diag(m) has zeros: (A^T A + rho I)^{-1} needs rho > 0.")
-        return v / (self.m + rho)
+            raise ValueError(f"A^T A = diag(m) has zeros, so (A^T A + rho I)^{{-1}} needs rho > 0; got rho={rho}.")
+        return v / (self.m.to(v.dtype) + rho)
 
 
 class Blur(LinearOperator):
@@ -106,6 +113,10 @@ class Blur(LinearOperator):
         check_picture(kernel, "kernel", 1)
         self.register_buffer("kernel", kernel.detach().clone())
         self.boundary, self.dim = boundary, kernel.ndim
+        if origin is not None and len(origin) != kernel.ndim:
+            raise ValueError(
+                f"The origin of a {kernel.ndim}-dimensional kernel has {kernel.ndim} indices; got {origin}."
+            )
         self.origin = tuple(origin) if origin is not None else tuple(-((n - 1) // 2) for n in kernel.shape)
 
     def forward(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -141,9 +152,16 @@ class Blur(LinearOperator):
         if self.boundary != "periodic":
             return super().normal_solve(v, rho, tol, k)
         check_rho(rho)
-        return self._filter(v, 1 / (self.symbol(v).abs().square() + rho))
+        eigenvalues = self.symbol(v).abs().square() + rho
+        if bool(eigenvalues.min() <= torch.finfo(v.dtype).eps ** 2 * eigenvalues.max()):
+            raise ValueError(
+                f"The blur annihilates a frequency, so (A^T A + rho I)^{{-1}} needs rho > 0; got rho={rho}."
+            )
+        return self._filter(v, 1 / eigenvalues)
 
     def _filter(self, u: Tensor, symbol: Tensor) -> Tensor:
+        if not u.numel():
+            return u  # an empty batch
         return torch.fft.irfftn(
             torch.fft.rfftn(u, dim=self._space()) * symbol, s=u.shape[-self.dim :], dim=self._space()
         )
@@ -168,8 +186,8 @@ def gaussian_kernel(sigma: float, dim: int = 2, radius: int | None = None) -> Te
     radius defaults to ceil(4 sigma). float64, of shape (2 radius + 1,) * dim; its sum is 1. Raises ValueError unless
     sigma > 0.
     """
-    if not sigma > 0:
-        raise ValueError(f"The standard deviation sigma of a blur is a length > 0 in pixels; got {sigma}.")
+    if not 0 < sigma < float("inf"):
+        raise ValueError(f"The standard deviation sigma of a blur is a finite length > 0 in pixels; got {sigma}.")
     radius = int(torch.tensor(4.0 * sigma).ceil()) if radius is None else radius
     k = torch.arange(-radius, radius + 1, dtype=torch.float64)
     line = torch.exp(-(k**2) / (2 * sigma**2))
@@ -187,11 +205,12 @@ class GaussianNoise(nn.Module):
 
     def __init__(self, sigma: float, seed: int = 0):
         super().__init__()
-        if not sigma >= 0:
-            raise ValueError(f"The standard deviation sigma of the noise must be >= 0; got {sigma}.")
+        if not 0 <= sigma < float("inf"):
+            raise ValueError(f"The standard deviation sigma of the noise must be finite and >= 0; got {sigma}.")
         self.sigma, self.seed = sigma, seed
 
     def forward(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        check_picture(u, "u", 0)
         generator = torch.Generator().manual_seed(self.seed)
         eta = torch.randn(u.shape, generator=generator, dtype=torch.float64)
         return u + self.sigma * eta.to(u)

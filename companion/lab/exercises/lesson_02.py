@@ -1,10 +1,10 @@
-r"""The checks of the exercises: each looks at an answer as a teacher would, and says what is wrong with it.
+r"""Lesson 02, framelets. Each check looks at an answer as a teacher would, and says what is wrong with it.
 
-A check is a diagnosis `answer -> None (right) | sentence`, decorated by `exercise`; the lesson calls it with the learner's
-answer. Wrong answers are recognised by what they do (a missing factor, a flipped filter, an average thresholded), not
-compared with the one solution.
+A check is a diagnosis `answer -> None (right) | sentence`, decorated by `exercise`; the lesson calls it with the
+learner's answer. Wrong answers are recognised by what they do (a missing factor, a flipped filter, an average
+thresholded), not compared with the one solution.
 
-Notebook: 02, in the cells tagged `exercise`.
+Notebook: 02.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from companion import Filter, FrameletTransform, GaussianNoise, bspline, extension_residual
 from companion.lab.check import exercise
-from companion.lab.diagnose import adjoint_gap, same
+from companion.lab.diagnose import adjoint_gap, described, same
 from companion.lab.images import camera, psnr, texture
 
 
@@ -43,21 +43,14 @@ def quadratic_bank(answer: Sequence[Sequence[float]]) -> str | None:
     first, second = extension_residual((p, q1, q2, q3))
     if first < 1e-9 and second < 1e-9:
         return None
-    at_pi = sum(abs(q.symbol(np.pi)) ** 2 for q in (p, q1, q2, q3))
-    if (
-        extension_residual((p, q1, *(Filter(f * q.taps, -1) for f, q in zip((sqrt(3), 1), (q2, q3), strict=True))))[0]
-        < 1e-9
-    ):
-        return f"q_2 lacks its factor sqrt(binom(3, 2)): the sum of |q^|^2 at w = pi/2 is {_power((p, q1, q2, q3)):.3g}, not 1"
+    half, whole = (sum(float(abs(q.symbol(w)) ** 2) for q in (p, q1, q2, q3)) for w in (np.pi / 2, np.pi))
+    if extension_residual((p, q1, Filter(sqrt(3) * q2.taps, -1), q3))[0] < 1e-9:
+        return f"q_2 lacks its factor sqrt(binom(3, 2)): the sum of |q^|^2 at w = pi/2 is {half:.3g}, not 1"
     if first < 1e-9:
-        return f"the squares sum to 1, but the second condition of the UEP is off by {second:.2g}: W reconstructs, psi is no frame"
-    if abs(at_pi - 1) > 1e-9:
-        return f"at w = pi the sum of |q_l^|^2 is {at_pi:.3g}, not 1; there only q_3 is alive: is its factor 1/8?"
-    return f"the sum of |q_l^(w)|^2 is not 1 everywhere: at w = pi/2 it is {_power((p, q1, q2, q3)):.3g}"
-
-
-def _power(bank: Sequence[Filter], w: float = np.pi / 2) -> float:
-    return float(sum(abs(q.symbol(w)) ** 2 for q in bank))
+        return f"W reconstructs, but the second condition of the UEP, which psi needs, is off by {second:.2g}"
+    if abs(whole - 1) > 1e-9:
+        return f"at w = pi the sum of |q_l^|^2 is {whole:.3g}, not 1; there only q_3 is alive: is its factor 1/8?"
+    return f"the sum of |q_l^(w)|^2 is not 1 everywhere: at w = pi/2 it is {half:.3g}"
 
 
 @exercise(
@@ -76,7 +69,7 @@ def haar_adjoint(WT: Callable[[Tensor], Tensor]) -> str | None:
     u, d = torch.randn(16, generator=generator).double(), torch.randn(2, 16, generator=generator).double()
     out = WT(d)
     if not isinstance(out, Tensor) or out.shape != (16,):
-        return f"W^T takes (2, N) to (N,); for N = 16 it gave {tuple(getattr(out, 'shape', ())) or type(out).__name__}"
+        return f"W^T takes (2, N) to (N,); for N = 16 it gave {described(out)}"
     right = W.T(d)
     if (out - right).norm() < 1e-9 * right.norm():
         return None
@@ -84,9 +77,12 @@ def haar_adjoint(WT: Callable[[Tensor], Tensor]) -> str | None:
     low, high = d
     flipped = (low + low.roll(-1) + high - high.roll(-1)) / 2
     if (out - flipped).norm() < 1e-9:
-        return f"your filters are not flipped: <Wu, d> and <u, W'd> differ by {gap:.2g} (relative). W' moves u[n + 1] back to n + 1"
+        return (
+            f"your filters are not flipped: <Wu, d> and <u, W'd> differ by {gap:.2g}. W' moves u[n + 1] back to n + 1"
+        )
     if (2 * right - out).norm() < 1e-9 or (right / 2 - out).norm() < 1e-9:
-        return f"right but for a factor: <u, W'd> is {(out @ right / (right @ right)).item():.2g} times <Wu, d>; each tap is 1/2"
+        factor = float(out @ right / (right @ right))
+        return f"right but for a factor: <u, W'd> is {factor:.2g} times <Wu, d>; each tap is 1/2"
     for name, part in (
         ("low-pass", W.T(d * torch.tensor([[1.0], [0.0]]))),
         ("high-pass", W.T(d * torch.tensor([[0.0], [1.0]]))),
@@ -117,9 +113,7 @@ def second_level(answer: Callable[[Tensor], Tensor]) -> str | None:
 
     out = answer(u)
     if not isinstance(out, Tensor) or out.shape != u.shape:
-        return (
-            f"a band has the shape of the signal, (32,); got {tuple(getattr(out, 'shape', ())) or type(out).__name__}"
-        )
+        return f"a band has the shape of the signal, (32,); got {described(out)}"
     mistakes = {
         "you did not average first: this is q_1 dilated, applied to u itself": q(u, -1, 2),
         "this is level 0, W_{1,0}: nothing is averaged and nothing dilated": q(u, -1, 1),
@@ -148,16 +142,16 @@ def second_level(answer: Callable[[Tensor], Tensor]) -> str | None:
     praise="on a photograph and a noise it was not tuned on, too",
 )
 def restoration(answer: Callable[[Tensor], Tensor]) -> str | None:
-    """f -> u by framelet shrinkage: 27.5 dB on the photograph with noise sigma = 0.1, for noise the learner has not seen."""
+    """f -> u by framelet shrinkage: 27.5 dB on the photograph, sigma = 0.1, for noise the learner has not seen."""
     u, other = camera(256), texture(256)
     f = GaussianNoise(0.1, seed=7)(u)
     out = answer(f)
     if not isinstance(out, Tensor) or out.shape != u.shape:
-        return f"the restored picture must have the shape {tuple(u.shape)}; got {tuple(getattr(out, 'shape', ())) or type(out).__name__}"
+        return f"the restored picture must have the shape {tuple(u.shape)}; got {described(out)}"
     if abs(float(out.mean() - f.mean())) > 1e-3:
         return (
-            f"the mean grey value fell from {float(f.mean()):.3f} to {float(out.mean()):.3f}: the average band was thresholded "
-            "(W.weights(lam) has 0 there), or W^T is not applied to all bands"
+            f"the mean grey value went from {float(f.mean()):.3f} to {float(out.mean()):.3f}: the average band was "
+            "thresholded (W.weights(lam) has 0 there), or W^T is not applied to all bands"
         )
     value, before = psnr(out, u), psnr(f, u)
     if value < before + 0.1:
@@ -171,7 +165,8 @@ def restoration(answer: Callable[[Tensor], Tensor]) -> str | None:
             if rough < 0.75
             else "close"
         )
-        return f"PSNR {value:.2f} dB, and 27.5 is asked for; the result is {cause} (mean difference of neighbours {rough:.2f} times the clean one's)"
+        measured = f"neighbours differ {rough:.2f} times as much as in the clean picture"
+        return f"PSNR {value:.2f} dB, and 27.5 is asked for; the result is {cause} ({measured})"
     g = GaussianNoise(0.1, seed=8)(other)
     gain = psnr(answer(g), other) - psnr(g, other)
     if gain < 1:

@@ -1,0 +1,656 @@
+"""Bad input is answered in the mathematics' words: the rule, what came, what to do instead.
+
+One row of `CASES` for each: what somebody does, the error, and what the message says, in its order, with `...` for what
+is left out and «what came» so marked. Every `raise` below `lab` must be reached by a row: a new error without one fails
+here. No type checks run beside this file, since they would answer first:
+
+    python -m pytest tests/test_messages.py --as-user
+"""
+
+import ast
+import functools
+import re
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import companion
+from companion import (
+    Blur,
+    Divergence,
+    Filter,
+    Firm,
+    FrameletTransform,
+    Garrote,
+    GaussianNoise,
+    Gradient,
+    Hard,
+    Hessian,
+    Identity,
+    IsotropicSoft,
+    LinearOperator,
+    Mask,
+    Shrinkage,
+    Soft,
+    SymmetrisedGradient,
+    Threshold,
+    biorthogonal,
+    bspline,
+    check_bank,
+    correlate,
+    correlate_adjoint,
+    extension_residual,
+    fixed_point,
+    gaussian_kernel,
+    run,
+    shift,
+    tensor_product,
+)
+
+MARKS = {ord("«"): None, ord("»"): None}
+PACKAGE = Path(companion.__file__).parent
+ERRORS = (ValueError, TypeError, RuntimeError)
+NAN, INF = float("nan"), float("inf")
+
+HAAR, LINEAR = bspline(1), bspline(2)
+MISTYPED = (Filter([0.5, 0.5, 0.5], -1), Filter([0.0, 0.5, -0.5], -1))  # a published Haar bank with one tap too many
+WRONG_HIGH = (HAAR[0], Filter([0.5, -0.25]))  # the average is right, the difference is not
+CDF = biorthogonal(2, 2)
+HAAR_2D = tuple(tensor_product(p, q) for p in HAAR for q in HAAR)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Somebody calls `act`; the answer is an `error` whose message reads like `text`."""
+
+    name: str
+    act: Callable[[], Any]
+    error: type[Exception]
+    text: str
+
+
+def image(height: int = 16, width: int = 16) -> torch.Tensor:
+    """A checkerboard with a slope: no operator's null space holds it."""
+    i, j = torch.arange(height)[:, None], torch.arange(width)
+    return ((i + j) % 2 + i / height + j) / 2.0
+
+
+def holed(value: float) -> torch.Tensor:
+    u = torch.ones(16, 16)
+    u[3, 4] = u[5, 6] = value
+    return u
+
+
+def haar(levels: Any = 1, **options: Any) -> FrameletTransform:
+    return FrameletTransform(HAAR, levels, **options)
+
+
+# Every operator that takes a picture asks the same questions of it: rank, type, device, finite values.
+TAKES_A_PICTURE = {
+    "W": lambda: haar(),
+    "Gradient": lambda: Gradient(),
+    "Hessian": lambda: Hessian(),
+    "Blur": lambda: Blur(gaussian_kernel(0.5)),
+    "Blur, reflect": lambda: Blur(gaussian_kernel(0.5), boundary="reflect"),
+}
+PICTURES = [
+    Case(f"{name}: {what}", lambda make=make, u=u: make()(u), error, text)
+    for name, make in TAKES_A_PICTURE.items()
+    for what, u, error, text in [
+        ("a list", [[0.0, 1.0]], TypeError, "u must be a torch tensor; got «list». Use torch.as_tensor(u)."),
+        ("a NumPy array", image().numpy(), TypeError, "u must be a torch tensor; got «ndarray». Use torch.as_tensor"),
+        ("a line", image()[0], ValueError, "u must have at least 2 axes ... got shape «(16,)»."),
+        (
+            "a uint8 image",
+            (255 * image()).to(torch.uint8),
+            TypeError,
+            "floating point, grey values usually in [0, 1]; got «torch.uint8». Use u.double() / 255.",
+        ),
+        ("an int64 image", image().long(), TypeError, "floating point ... «torch.int64». Use u.double() / 255."),
+        ("a complex image", image() + 0j, TypeError, "real, but u ... «torch.complex64» ... u.real and u.imag apart."),
+        ("a bool image", image() > 0, TypeError, "floating point ... «torch.bool». Use u.double()"),
+        ("NaN", holed(NAN), ValueError, "u must be finite; «2 of its 256» entries are NaN ... mask"),
+        ("infinity", holed(INF), ValueError, "u must be finite; «2 of its 256» entries are NaN or infinite."),
+    ]
+]
+
+FRAMES = [
+    Case("level 0", lambda: haar(0), ValueError, "levels ... integer >= 1 ... «0»"),
+    Case("level -1", lambda: haar(-1), ValueError, "levels ... integer >= 1 ... «-1»"),
+    Case("half a level", lambda: haar(1.5), ValueError, "levels ... integer >= 1 ... «1.5»"),
+    Case("level True", lambda: haar(True), ValueError, "levels ... integer >= 1 ... «True»"),
+    Case("dimension 4", lambda: haar(dim=4), ValueError, "dim = 1, 2 or 3 ... «4»"),
+    Case("a 2-D bank in 3-D", lambda: FrameletTransform(HAAR_2D, dim=3), ValueError, "«dimension 2» ... use 1 or 3"),
+    Case("an unknown boundary", lambda: haar(boundary="zero"), ValueError, "'periodic' ... 'reflect' ... «'zero'»"),
+    Case("no boundary", lambda: haar(boundary=None), ValueError, "'periodic' ... 'reflect' ... «None»"),
+    Case(
+        "reflect with Haar",
+        lambda: haar(boundary="reflect"),
+        ValueError,
+        "reflecting boundary ... symmetric or antisymmetric about 0; «Filter([0.5, 0.5], origin=0)» is neither. "
+        'Use boundary="periodic", or a spline of even order: bspline(2)',
+    ),
+    Case(
+        "reflect with the quadratic spline",
+        lambda: FrameletTransform(bspline(3), boundary="reflect"),
+        ValueError,
+        "reflecting boundary ... «Filter([0.125, 0.375, 0.375, 0.125]» ... even order",
+    ),
+    Case(
+        "reflect with a dual pair, whose high-pass filters are symmetric about 1",
+        lambda: FrameletTransform(CDF[0], boundary="reflect", dual=CDF[1]),
+        ValueError,
+        "reflecting boundary ... symmetric or antisymmetric about 0; «Filter([-0.125, ... origin=-1)» is neither.",
+    ),
+    Case(
+        "reflect with a 2-D bank",
+        lambda: FrameletTransform(HAAR_2D, boundary="reflect"),
+        ValueError,
+        "one-dimensional banks ... tensor products ... «dimension 2» ... periodic",
+    ),
+    Case(
+        "an image smaller than the filter",
+        lambda: FrameletTransform(bspline(4))(image(16, 4)),
+        ValueError,
+        "dilated filters are 5 samples long ... «only 4» ... axis -1 ... fewer levels or a larger picture",
+    ),
+    Case(
+        "an image smaller than the dilated filter",
+        lambda: haar(5)(image()),
+        ValueError,
+        "level l = 4 ... dilated filters are 17 samples long ... «only 16» ... axis -2 ... fewer levels",
+    ),
+    Case(
+        "the coefficients of fewer levels",
+        lambda: haar(2).T(haar(1)(image())),
+        ValueError,
+        "W^T takes the 7 bands ... «have 4» ... another transform ... orders and levels",
+    ),
+    Case(
+        "the coefficients of another order",
+        lambda: haar().T(FrameletTransform(LINEAR)(image())),
+        ValueError,
+        "W^T takes the 4 bands ... «have 9» ... another transform ... orders and levels",
+    ),
+    Case(
+        "a picture where coefficients belong",
+        lambda: haar().T(image()),
+        ValueError,
+        "d ... at least 3 axes ... «(16, 16)»",
+    ),
+    Case(
+        "a picture on another device",
+        lambda: haar()(image().to("meta")),
+        ValueError,
+        "lives on cpu ... «meta» ... Move one of them ... operator.to(u.device)",
+    ),
+    Case(
+        "coefficients on another device",
+        lambda: haar().T(haar()(image()).to("meta")),
+        ValueError,
+        "lives on cpu ... «meta» ... Move one of them",
+    ),
+    Case("an operator on another device", lambda: haar().to("meta")(image()), ValueError, "lives on meta ... «cpu»"),
+    Case("a band of another level", lambda: haar().band((1, 0), 1), ValueError, "no band «((1, 0), 1)»; the bands are"),
+    Case("a filter beyond the bank", lambda: haar().filter((5, 5)), ValueError, "no filter «(5, 5)»; in dimension 2"),
+    Case(
+        "a 1-D filter of a 2-D transform", lambda: haar().filter((1,)), ValueError, "no filter «(1,)»; in dimension 2"
+    ),
+    Case(
+        "thresholds for two bands of four",
+        lambda: haar().weights(torch.tensor([0.0, 0.5])),
+        ValueError,
+        "one number >= 0, or one for each of 4 bands; got «tensor([0.0000, 0.5000])».",
+    ),
+    Case(
+        "a negative threshold for all bands", lambda: haar().weights(-0.1), ValueError, "threshold ... >= 0 ... «-0.1»"
+    ),
+    Case(
+        "a threshold that is NaN for all bands", lambda: haar().weights(NAN), ValueError, "threshold ... >= 0 ... «nan»"
+    ),
+]
+
+BANKS = [
+    Case("B-spline of order 0", lambda: bspline(0), ValueError, "order ... integer >= 1 ... 1 Haar ... «0»"),
+    Case("B-spline of order 1.5", lambda: bspline(1.5), ValueError, "order ... integer >= 1 ... 1 Haar ... «1.5»"),
+    Case("dual orders of unequal parity", lambda: biorthogonal(1, 2), ValueError, "equal parity ... «m=1, m~=2»"),
+    Case("dual order -1", lambda: biorthogonal(1, -1), ValueError, ">= 1 ... equal parity ... «m~=-1»"),
+    Case(
+        "the mis-typed Haar bank",
+        lambda: FrameletTransform(MISTYPED),
+        ValueError,
+        "fail the extension principle ... low-pass ... sum p[k] = 1, but its taps «[0.5, 0.5, 0.5]» sum to 1.5. "
+        "Is a tap mis-typed? Haar is [1, 1]/2.",
+    ),
+    Case(
+        "a bank whose high-pass alone is wrong",
+        lambda: FrameletTransform(WRONG_HIGH),
+        ValueError,
+        "unitary extension principle: sum_l |q_l^(w)|^2 = 1 is «off by 0.1875», so W^T W is not I. ... dual=...",
+    ),
+    Case(
+        "the linear splines without their factor sqrt(2)",
+        lambda: FrameletTransform([LINEAR[0], Filter([0.25, 0, -0.25]), LINEAR[2]]),
+        ValueError,
+        "unitary extension principle ... «0.125» ... a tap or its factor",
+    ),
+    Case(
+        "a dual bank that is not dual",
+        lambda: FrameletTransform(HAAR, dual=biorthogonal(1, 3)[1]),
+        ValueError,
+        "mixed extension principle: sum_l q~_l^(w) conj q_l^(w) = 1 is «off by 1», so W~^T W is not I. "
+        "`biorthogonal(m, m~)` gives",
+    ),
+    Case(
+        "a bank whose low-pass comes last",
+        lambda: check_bank(HAAR[::-1]),
+        ValueError,
+        "the first of the bank must be a low-pass ... «[0.5, -0.5]»",
+    ),
+    Case(
+        "a dual bank whose low-pass sums to 0",
+        lambda: check_bank(HAAR, HAAR[::-1]),
+        ValueError,
+        "dual bank ... «[0.5, -0.5]»",
+    ),
+    Case(
+        "a bank of one filter",
+        lambda: check_bank(HAAR[:1]),
+        ValueError,
+        "at least two Filters ... low-pass p first ... «0.5, 0.5»",
+    ),
+    Case("a bank of lists", lambda: check_bank([[0.5, 0.5], [0.5, -0.5]]), ValueError, "two Filters ... «[0.5, -0.5]»"),
+    Case("a bank by its name", lambda: FrameletTransform("haar"), ValueError, "two Filters ... «'haar'»"),
+    Case(
+        "a bank of two dimensions", lambda: check_bank([HAAR[0], HAAR_2D[1]]), ValueError, "same dimension ... «[1, 2]»"
+    ),
+    Case(
+        "a bank that is a function",
+        lambda: FrameletTransform(bspline),
+        ValueError,
+        "two Filters ... «<function bspline»",
+    ),
+    Case("no bank", lambda: FrameletTransform(None), ValueError, "two Filters ... got «None»."),
+    Case(
+        "a dual bank of other dimension", lambda: check_bank(HAAR, HAAR_2D[:2]), ValueError, "dimension; got «1 and 2»."
+    ),
+    Case(
+        "the residual of banks of unequal length",
+        lambda: extension_residual(HAAR, LINEAR),
+        ValueError,
+        "filter by filter; got «2 and 3» filters.",
+    ),
+    Case("a dual bank of other length", lambda: check_bank(HAAR, LINEAR), ValueError, "filter by filter ... «2 and 3»"),
+]
+
+FILTERS = [
+    Case("a filter without taps", lambda: Filter([]), ValueError, "at least one tap ... «(0,)»"),
+    Case("a number for a filter", lambda: Filter(1.0), ValueError, "at least one tap along each axis ... «shape ()»"),
+    Case("a tap that is NaN", lambda: Filter([0.5, NAN]), ValueError, "finite numbers ... «[0.5, nan]»"),
+    Case(
+        "an origin of two indices",
+        lambda: Filter([1, 1], (0, 0)),
+        ValueError,
+        "one index for each of the 1 axes ... «(0, 0)»",
+    ),
+    Case("a 1-D symbol at two frequencies", lambda: HAAR[0].symbol(0, 0), ValueError, "symbol ... takes 1 ... «2»"),
+    Case("a moment of two indices", lambda: HAAR[1].moment((1, 0)), ValueError, "has 1 indices >= 0 ... «(1, 0)»"),
+    Case("a moment of index -1", lambda: HAAR[1].moment(-1), ValueError, "indices >= 0 ... «-1»"),
+    Case("dilation by 0", lambda: HAAR[0].dilate(0), ValueError, "integer step >= 1, 2^l at level l; got «0»."),
+    Case("1-D with 2-D", lambda: HAAR[0].convolve(HAAR_2D[0]), ValueError, "equal dimension convolve ... «1 and 2»"),
+    Case(
+        "the orders of the zero filter",
+        lambda: Filter([0, 0]).vanishing_order(),
+        ValueError,
+        "«zero filter» ... all its moments vanish",
+    ),
+    Case(
+        "the total order of delta",
+        lambda: Filter([1.0]).total_order(allow=0),
+        ValueError,
+        "moment ... vanishes ... «single tap» ... total order",
+    ),
+]
+
+OPERATORS = [
+    Case(
+        "a correlation with an unknown border",
+        lambda: correlate(image(), torch.ones(2), (0,), (-1,), boundary="zero"),
+        ValueError,
+        "'periodic' ... 'reflect' ... «'zero'»",
+    ),
+    Case(
+        "the adjoint of a correlation with an unknown border",
+        lambda: correlate_adjoint(image(), torch.ones(2), (0,), (-1,), boundary="zero"),
+        ValueError,
+        "'periodic' ... 'reflect' ... «'zero'»",
+    ),
+    Case(
+        "shift over an unknown border",
+        lambda: shift(image(), 1, -1, "mirror"),
+        ValueError,
+        "'periodic' ... 'reflect' ... «'mirror'»",
+    ),
+    Case(
+        "a gradient with an unknown border",
+        lambda: Gradient(boundary="Neumann"),
+        ValueError,
+        "'periodic' ... 'reflect' ... «'Neumann'»",
+    ),
+    Case(
+        "a blur with an unknown border",
+        lambda: Blur(gaussian_kernel(1), "zero"),
+        ValueError,
+        "'periodic' ... 'reflect' ... «'zero'»",
+    ),
+    Case("grid step 0", lambda: Gradient(h=0), ValueError, "grid step h ... length > 0 ... «h=0» ... h = 1/N"),
+    Case("a grid step that is NaN", lambda: Hessian(h=NAN), ValueError, "grid step h ... length > 0 ... «h=nan»"),
+    Case("a grid of dimension 0", lambda: Gradient(dim=0), ValueError, "dimension of the grid ... >= 1 ... «0»"),
+    Case(
+        "the divergence of a picture",
+        lambda: Divergence()(image()[None]),
+        ValueError,
+        "p must have 1 component axes of length 2 ... before its 2 space axes ... «(1, 16, 16)»",
+    ),
+    Case("the divergence of a line", lambda: Divergence()(image()[0]), ValueError, "p ... at least 3 axes ... «(16,)»"),
+    Case("E of a picture", lambda: SymmetrisedGradient()(torch.ones(3, 8, 8)), ValueError, "length 2 ... «(3, 8, 8)»"),
+    Case(
+        "E^T of a vector field",
+        lambda: SymmetrisedGradient().T(torch.ones(2, 3, 8, 8)),
+        ValueError,
+        "s ... 2 component axes ... «(2, 3, 8, 8)»",
+    ),
+    Case("A @ u", lambda: Identity() @ image(), TypeError, "composes two operators ... «Tensor» ... write A(u)"),
+    Case("A + 1", lambda: Identity() + 1.0, TypeError, "adds two operators ... «float» ... c * Identity()"),
+    Case("a vector times A", lambda: torch.ones(3) * Identity(), ValueError, "needs a number c ... «(3,)»"),
+    Case(
+        "an operator without forward",
+        lambda: LinearOperator()(image()),
+        TypeError,
+        "«LinearOperator» does not define forward(u) = A u",
+    ),
+    Case(
+        "an operator without adjoint",
+        lambda: LinearOperator().T(image()),
+        TypeError,
+        "«LinearOperator» does not define adjoint(f) = A^T f",
+    ),
+    Case(
+        "negative rho, in closed form",
+        lambda: Identity().normal_solve(image(), -1.0),
+        ValueError,
+        "rho >= 0 ... positive ... «rho=-1.0»",
+    ),
+    Case(
+        "negative rho, by conjugate gradients",
+        lambda: Gradient().normal_solve(image(), -1.0),
+        ValueError,
+        "rho >= 0 ... «rho=-1.0»",
+    ),
+    Case(
+        "negative rho, of a blur",
+        lambda: Blur(gaussian_kernel(1)).normal_solve(image(), -1.0),
+        ValueError,
+        "rho >= 0 ... «rho=-1.0»",
+    ),
+    Case(
+        "negative rho, of a tight frame",
+        lambda: haar().normal_solve(image(), -1.0),
+        ValueError,
+        "rho >= 0 ... «rho=-1.0»",
+    ),
+    Case(
+        "too few conjugate gradients",
+        lambda: Gradient().normal_solve(image(), 1e-3, k=2),
+        RuntimeError,
+        "(A^T A + 0.001 I) u = v: «2 conjugate-gradient steps» reached a relative residual ... "
+        "Allow more steps ... a larger rho or a looser tol.",
+    ),
+]
+
+MEASUREMENTS = [
+    Case(
+        "a grey mask",
+        lambda: Mask(torch.tensor([0.0, 0.5])),
+        ValueError,
+        "0 (unknown) and 1 (known) ... «0.5» ... mask > threshold",
+    ),
+    Case(
+        "a mask that is a list", lambda: Mask([0, 1]), TypeError, "0 (unknown) and 1 (known) or of bools; got a «list»."
+    ),
+    Case(
+        "a mask that knows nothing",
+        lambda: Mask(torch.zeros(4)),
+        ValueError,
+        "at least one pixel ... «all 4 entries are 0»",
+    ),
+    Case(
+        "a mask of another shape",
+        lambda: Mask(torch.ones(3, 3))(image()),
+        ValueError,
+        "mask has shape (3, 3) ... last axes of u ... «(16, 16)»",
+    ),
+    Case(
+        "a mask and rho = 0",
+        lambda: Mask(torch.eye(16)).normal_solve(image(), 0.0),
+        ValueError,
+        "diag(m) ... rho > 0 ... «rho=0»",
+    ),
+    Case(
+        "a mask on another device",
+        lambda: Mask(torch.eye(16))(image().to("meta")),
+        ValueError,
+        "lives on cpu ... «meta». Move one of them",
+    ),
+    Case(
+        "a kernel larger than the picture",
+        lambda: Blur(torch.ones(17, 1) / 17)(image()),
+        ValueError,
+        "blur kernel (17, 1) ... larger ... «(16, 16)»",
+    ),
+    Case(
+        "a kernel of integers",
+        lambda: Blur(torch.ones(3, 3).long()),
+        TypeError,
+        "kernel must be floating point ... «torch.int64»",
+    ),
+    Case(
+        "the origin of a kernel in one axis of two",
+        lambda: Blur(torch.ones(3, 3) / 9, origin=(0,)),
+        ValueError,
+        "The origin of a 2-dimensional kernel has 2 indices; got «(0,)».",
+    ),
+    Case(
+        "the inverse of a blur that annihilates the checkerboard",
+        lambda: Blur(torch.tensor([0.5, 0.5])).normal_solve(image(), 0.0),
+        ValueError,
+        "annihilates a frequency, so (A^T A + rho I)^{-1} needs rho > 0; got «rho=0.0».",
+    ),
+    Case(
+        "a kernel with NaN",
+        lambda: Blur(torch.tensor([0.5, NAN])),
+        ValueError,
+        "kernel must be finite ... «1 of its 2»",
+    ),
+    Case("a blur of width 0", lambda: gaussian_kernel(0.0), ValueError, "sigma of a blur ... > 0 ... «0.0»"),
+    Case("noise of size -1", lambda: GaussianNoise(-1.0), ValueError, "sigma of the noise ... >= 0 ... «-1.0»"),
+    Case(
+        "a blur of infinite width", lambda: gaussian_kernel(INF), ValueError, "finite length > 0 in pixels; got «inf»."
+    ),
+    Case("noise of infinite size", lambda: GaussianNoise(INF), ValueError, "finite and >= 0; got «inf»."),
+    Case("noise of size NaN", lambda: GaussianNoise(NAN), ValueError, "sigma of the noise ... >= 0 ... «nan»"),
+    Case(
+        "noise on an integer image",
+        lambda: GaussianNoise(0.1)(image().long()),
+        TypeError,
+        "floating point ... «torch.int64»",
+    ),
+    Case("noise on a complex image", lambda: GaussianNoise(0.1)(image() + 0j), TypeError, "real ... «torch.complex64»"),
+]
+
+SHRINKAGES = [
+    *[
+        Case(
+            f"{S.__name__} with lam = {lam}",
+            lambda S=S, lam=lam: S(lam),
+            ValueError,
+            f"lam must be finite and >= 0 ... «[{lam}]»",
+        )
+        for S in (Soft, Hard, Garrote)
+        for lam in (-1.0, NAN, INF)
+    ],
+    Case("firm with mu below lam", lambda: Firm(2.0, 1.5), ValueError, "mu > lam ... «1.5»"),
+    Case(
+        "isotropic thresholds for other levels",
+        lambda: IsotropicSoft(torch.ones(3), haar(2))(haar(2)(image())),
+        ValueError,
+        "one threshold, or one for each of 2 levels; got «3».",
+    ),
+    Case("firm with mu = infinity", lambda: Firm(1.0, INF), ValueError, "mu must be finite ... «[inf]»"),
+    Case(
+        "a threshold without a level",
+        lambda: Threshold(1.0)(image()),
+        TypeError,
+        "«Threshold» must define level(d), the fraction",
+    ),
+    Case(
+        "isotropic grouping of another transform",
+        lambda: IsotropicSoft(0.1, haar())(FrameletTransform(LINEAR)(image())),
+        ValueError,
+        "groups the 4 bands of its W ... axis -3 ... «9 bands»",
+    ),
+    Case(
+        "one threshold for all bands",
+        lambda: Shrinkage(haar(), Soft(0.25)),
+        ValueError,
+        "«0.25» ... one number for all bands ... shrink the average ... Soft(W.weights(0.25))",
+    ),
+    Case(
+        "the thresholds of another transform",
+        lambda: Shrinkage(FrameletTransform(LINEAR), Soft(haar().weights(0.1)))(image()),
+        ValueError,
+        "threshold ... 4 bands ... «9»",
+    ),
+]
+
+RUNS = [
+    Case("a run of no map", lambda: run(5, image(), k=1), TypeError, "iterates a map, or a list of maps; got «5»"),
+    Case("k = 2.5", lambda: run(lambda u: u, image(), k=2.5), ValueError, "a whole number >= 0; got «k=2.5»."),
+    Case("keep = 2.5", lambda: run(lambda u: u, image(), k=1, keep=2.5), ValueError, "whole number ... «keep=2.5»."),
+    Case(
+        "a start that is no tensor",
+        lambda: run(lambda u: u, 1.0, k=1),
+        TypeError,
+        "torch tensor u0 ... «float» ... torch.as_tensor",
+    ),
+    Case(
+        "a run without k or until",
+        lambda: run(lambda u: u, image()),
+        ValueError,
+        "when to stop ... k= ... until=fixed_point(tol)",
+    ),
+    Case("k = -1", lambda: run(lambda u: u, image(), k=-1), ValueError, "number of steps k ... >= 0 ... «k=-1»"),
+    Case(
+        "keep = -1",
+        lambda: run(lambda u: u, image(), k=1, keep=-1),
+        ValueError,
+        "keep must be a whole number >= 0 ... 0 keeps nothing ... «keep=-1»",
+    ),
+    Case(
+        "a start with NaN",
+        lambda: run(lambda u: u, holed(NAN), k=1),
+        ValueError,
+        "u0 must be finite ... «2 of its 256 entries»",
+    ),
+    Case(
+        "a start with infinity",
+        lambda: run(lambda u: u, holed(-INF), k=1),
+        ValueError,
+        "u0 must be finite ... «2 of its 256»",
+    ),
+    Case("tolerance 0", lambda: fixed_point(0.0), ValueError, "tol > 0 ... every >= 1 ... «tol=0.0»"),
+    Case("a test every 0 steps", lambda: fixed_point(1e-3, every=0), ValueError, "every >= 1 ... «every=0»"),
+]
+
+CASES = [*PICTURES, *FRAMES, *BANKS, *FILTERS, *OPERATORS, *MEASUREMENTS, *SHRINKAGES, *RUNS]
+NOTHING_CAME = {"a run without k or until"}
+
+
+@functools.cache
+def answer(case: Case) -> BaseException | None:
+    """What the package answers, or None where it answers nothing."""
+    try:
+        case.act()
+    except Exception as error:
+        return error
+    return None
+
+
+def raised_at(error: BaseException) -> tuple[str, int]:
+    """The file, relative to the package, and the line in which an exception was raised."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    path = Path(frame.filename).resolve()
+    return (path.relative_to(PACKAGE).as_posix() if path.is_relative_to(PACKAGE) else str(path)), frame.lineno or 0
+
+
+def raised_in_package(error: BaseException) -> bool:
+    return not raised_at(error)[0].startswith("/")
+
+
+def raises() -> dict[tuple[str, int, int], str]:
+    """Every `raise` of an error below lab: {(file, first line, last line): its text}."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        file = path.relative_to(PACKAGE).as_posix()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Raise) and not file.startswith("lab/") and node.exc is not None:
+                found[file, node.lineno, node.end_lineno or node.lineno] = ast.unparse(node)
+    return found
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_bad_input_is_answered_by_the_rule_what_came_and_a_remedy(case: Case) -> None:
+    error = answer(case)
+    assert error is not None, "answered by silence: bad input was taken"
+    assert type(error) is case.error, f"answered by {type(error).__name__}: {error}"
+    assert raised_in_package(error), f"answered not by the package but by {raised_at(error)}: {error}"
+    pattern = ".*".join(re.escape(part) for part in case.text.translate(MARKS).split(" ... "))
+    assert re.search(pattern, str(error), re.DOTALL), f"expected: {case.text}\n     got: {error}"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_message_is_a_sentence_and_says_what_came(case: Case) -> None:
+    error = answer(case)
+    if error is None or not raised_in_package(error):
+        pytest.skip("the test above fails: there is no message")
+    message = str(error)
+    assert message.endswith("."), f"no full stop at the end: {message}"
+    assert len(message.split()) >= 8, f"too short to help: {message}"
+    assert "\n" not in message, f"a line break: {message!r}"
+    assert "«" in case.text or case.name in NOTHING_CAME, "a row marks the value or shape that came, unless none did"
+
+
+def test_every_error_of_the_package_has_a_case() -> None:
+    reached = {raised_at(error) for error in map(answer, CASES) if error is not None}
+    untested = [
+        f"companion/{file}:{first}  {text}"
+        for (file, first, last), text in raises().items()
+        if not any(path == file and first <= line <= last for path, line in reached)
+    ]
+    assert not untested, "errors that no row of CASES reaches:\n" + "\n".join(untested)
+
+
+def test_the_package_raises_value_type_and_runtime_errors_only() -> None:
+    names = tuple(f"raise {error.__name__}(" for error in ERRORS)
+    others = {place: text for place, text in raises().items() if not text.startswith(names)}
+    assert not others
+
+
+def test_case_names_are_unique() -> None:
+    names = [case.name for case in CASES]
+    assert len(names) == len(set(names))

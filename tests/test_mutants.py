@@ -1,0 +1,460 @@
+"""Plausible defects, one at a time: some named test must catch each of them.
+
+A mutant is a copy of the package with one mistake that a tired author could make. It is *killed* if the test named
+beside it fails; the unchanged copy must pass the same tests. A mutant whose old text no longer occurs exactly once is
+stale and fails too: bring it up to date with the code, or remove it with the code it was about.
+
+Each mutant is tested in a process of its own, forked from one that has imported torch and pytest already (see `serve`),
+so that it takes about a second.
+"""
+
+import importlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+COPIED = ("companion", "tests", "pyproject.toml")
+IGNORED = shutil.ignore_patterns("__pycache__", "browser", Path(__file__).name)
+PRELOADED = ("torch", "numpy", "scipy", "sympy", "pywt", "pytest", "jaxtyping")
+BROKEN = -1
+KILLED = (1, 2, 4)  # pytest's exit codes where a test failed, or where the package refuses what the tests are made of
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A mistake: in `file`, each old text becomes new; `killer` is the pytest node that must fail."""
+
+    name: str
+    file: str
+    edits: dict[str, str]
+    killer: str
+
+    def apply(self, folder: Path) -> None:
+        path = folder / "companion" / self.file
+        source = path.read_text(encoding="utf-8")
+        for old, new in self.edits.items():
+            found = source.count(old)
+            assert found == 1, f"stale mutant: {old!r} occurs {found} times in {self.file}"
+            source = source.replace(old, new)
+        path.write_text(source, encoding="utf-8")
+
+
+# ---- the mistakes ------------------------------------------------------------------------------------------------
+
+LAWS = "tests/laws/test_operators.py::"
+GRID = "tests/laws/test_grid.py::"
+DIFFERENCES = "tests/laws/test_differences.py::"
+THRESHOLDS = "tests/laws/test_thresholds.py::"
+DYNAMICS = "tests/test_dynamics.py::"
+FILTERS = "tests/test_filters.py::"
+FRAMES = "tests/test_frames.py::"
+MEASURE = "tests/test_measure.py::"
+SHRINKAGE = "tests/test_shrinkage.py::"
+MESSAGES = "tests/test_messages.py::test_bad_input_is_answered_by_the_rule_what_came_and_a_remedy"
+
+MUTANTS = [
+    # the grid and its border
+    Mutant(
+        "the adjoint of a correlation is not flipped",
+        "operators/grid.py",
+        {"return correlate(d, q.flip(tuple(range(q.ndim))), origin": "return correlate(d, q, origin"},
+        LAWS + "test_the_adjoint_moves_across_the_inner_product",
+    ),
+    Mutant(
+        "the reflection repeats no sample: u[-1] = u[1]",
+        "operators/grid.py",
+        {
+            "i = i % (2 * n)\n": "i = i % max(1, 2 * n - 2)\n",
+            "torch.minimum(i, 2 * n - 1 - i)": "torch.minimum(i, 2 * n - 2 - i)",
+        },
+        FRAMES + "test_reflection_is_the_periodic_transform_of_the_mirrored_picture",
+    ),
+    Mutant(
+        "the periodic picture wraps once only",
+        "operators/grid.py",
+        {"return i % n\n": "return torch.where(i < 0, i + n, torch.where(i < n, i, i - n)).clamp(0, n - 1)\n"},
+        GRID + "test_correlation_by_its_definition",
+    ),
+    Mutant(
+        "a tap of the filter moves to the left",
+        "operators/grid.py",
+        {"left + step * (o + i), u.shape[axis])": "left + step * o + i, u.shape[axis])"},
+        FRAMES + "test_the_cascade_is_correlation_with_the_filters_of_22",
+    ),
+    Mutant(
+        "what reaches over the right border is not folded back",
+        "operators/grid.py",
+        {"    if right:\n        u = u.index_add": "    if left and right:\n        u = u.index_add"},
+        GRID + "test_folding_is_the_adjoint_of_extending",
+    ),
+    # filters
+    Mutant(
+        "C_alpha without alpha!",
+        "operators/filters.py",
+        {"return self.moment(index) / prod(map(factorial, index))": "return self.moment(index)"},
+        FILTERS + "test_constants_of_proposition_41_with_their_signs",
+    ),
+    Mutant(
+        "moments index k_2 first",
+        "operators/filters.py",
+        {"for k, b in zip(self.grid(), beta, strict=True)": "for k, b in zip(self.grid(), beta[::-1], strict=True)"},
+        FILTERS + "test_moments_are_derivatives_of_the_symbol_at_zero",
+    ),
+    Mutant(
+        "the vanishing order forgets the other moments of its degree",
+        "operators/filters.py",
+        {"return leading[0] if len(leading) == 1 else None": "return leading[0]"},
+        FILTERS + "test_mixed_leading_moments_are_no_vanishing_order",
+    ),
+    Mutant(
+        "order K minus {J+1} read as printed: all moments but one may be anything",
+        "operators/filters.py",
+        {"if beta != exempt]": "if beta == exempt]"},
+        FILTERS + "test_total_orders_with_one_moment_exempt",
+    ),
+    Mutant(
+        "a filter is flipped without its origin",
+        "operators/filters.py",
+        {"return Filter(np.flip(self.taps), origin)": "return Filter(np.flip(self.taps), self.origin)"},
+        FILTERS + "test_dilation_and_flip_act_on_the_frequency",
+    ),
+    # banks
+    Mutant(
+        "B-splines without the root of the binomial",
+        "operators/banks.py",
+        {"Filter([sqrt(b) * c / 2**order for c in taps]": "Filter([b * c / 2**order for c in taps]"},
+        FILTERS + "test_the_taps_are_the_exact_bank_rounded_once",
+    ),
+    Mutant(
+        "the sign of every other B-spline filter",
+        "operators/banks.py",
+        {"(-1) ** (ell // 2) * a": "(-1) ** ell * a"},
+        FILTERS + "test_the_filters_of_example_21",
+    ),
+    Mutant(
+        "the origin of odd B-splines is one off",
+        "operators/banks.py",
+        {"-(order // 2)) for b, taps": "-((order + 1) // 2)) for b, taps"},
+        FILTERS + "test_the_taps_are_the_exact_bank_rounded_once",
+    ),
+    Mutant(
+        "the second condition of the UEP without its signs",
+        "operators/banks.py",
+        {"sign = (-1) ** sum(i * j": "sign = 1 ** sum(i * j"},
+        FILTERS + "test_the_residual_is_the_defect_of_the_symbols",
+    ),
+    Mutant(
+        "a dual pair is tested as if it were tight",
+        "operators/banks.py",
+        {"defect = extension_residual(bank, dual)[0]": "defect = extension_residual(bank)[0]"},
+        FILTERS + "test_dual_pairs_are_checked_as_pairs",
+    ),
+    Mutant(
+        "a bank that almost reconstructs is let through",
+        "operators/banks.py",
+        {"TOLERANCE = 1e-10": "TOLERANCE = 0.2"},
+        MESSAGES + "[a bank whose high-pass alone is wrong]",
+    ),
+    Mutant(
+        "one term of the dual low-pass is missing",
+        "operators/banks.py",
+        {"    for j in range(K):\n": "    for j in range(max(1, K - 1)):\n"},
+        FILTERS + "test_the_closed_form_of_the_dual_low_pass",
+    ),
+    # frames
+    Mutant(
+        "dilation by XOR: 2 ^ l for 2**l",
+        "operators/frames.py",
+        {
+            "self._split(a, 2**level)": "self._split(a, 2 ^ level)",
+            "self._merge(parts, 2**level)": "self._merge(parts, 2 ^ level)",
+        },
+        FRAMES + "test_the_cascade_is_correlation_with_the_filters_of_22",
+    ),
+    Mutant(
+        "dilation by 2 l, equal to 2**l up to the third level",
+        "operators/frames.py",
+        {
+            "self._split(a, 2**level)": "self._split(a, 2 * level or 1)",
+            "self._merge(parts, 2**level)": "self._merge(parts, 2 * level or 1)",
+        },
+        FRAMES + "test_the_cascade_is_correlation_with_the_filters_of_22",
+    ),
+    Mutant(
+        "the filters of (2.2) with the index order as printed",
+        "operators/frames.py",
+        {"q.convolve(self.bank[0].dilate(2**below))": "q.convolve(self.bank[below % len(self.bank)])"},
+        FRAMES + "test_the_filters_of_22_are_products_of_dilated_filters",
+    ),
+    Mutant(
+        "the average is thresholded",
+        "operators/frames.py",
+        {"[0.0 if band.low else decay**band.level for": "[decay**band.level for"},
+        FRAMES + "test_weights_are_zero_on_the_average_and_decay_with_the_level",
+    ),
+    Mutant(
+        "the dual transform uses the primal bank",
+        "operators/frames.py",
+        {
+            "FrameletTransform(self.dual_bank, ": "FrameletTransform(self.bank, ",
+            "self.boundary, dual=self.bank)": "self.boundary, dual=self.dual_bank)",
+        },
+        FRAMES + "test_dual_frames_reconstruct_from_either_side",
+    ),
+    Mutant(
+        "every transform says it is tight",
+        "operators/frames.py",
+        {"self.tight = dual is None": "self.tight = True"},
+        LAWS + "test_tight_says_whether_the_adjoint_inverts",
+    ),
+    # differences
+    Mutant(
+        "the forward difference turned backward, its adjoint forgotten",
+        "operators/differences.py",
+        {"return correlate(u, self._taps(u), (0,)": "return correlate(u, self._taps(u), (-1,)"},
+        LAWS + "test_the_adjoint_moves_across_the_inner_product",
+    ),
+    Mutant(
+        "the divergence with the sign of the adjoint",
+        "operators/differences.py",
+        {
+            "-Gradient(self.h, self.dim, self.boundary).adjoint(u)": "Gradient(self.h, self.dim, self.boundary).T(u)",
+            "-Gradient(self.h, self.dim, self.boundary)(f)": "Gradient(self.h, self.dim, self.boundary)(f)",
+        },
+        DIFFERENCES + "test_summation_by_parts",
+    ),
+    Mutant(
+        "the Jacobian is not symmetrised",
+        "operators/differences.py",
+        {"return (J + J.transpose(-self.dim - 1, -self.dim - 2)) / 2": "return J"},
+        LAWS + "test_the_adjoint_moves_across_the_inner_product",
+    ),
+    Mutant(
+        "the grid step is forgotten",
+        "operators/differences.py",
+        {"device=like.device) / self.h": "device=like.device)"},
+        DIFFERENCES + "test_the_gradient_is_the_forward_difference_over_h",
+    ),
+    # measurements
+    Mutant(
+        "the mask keeps what is unknown",
+        "operators/measure.py",
+        {"return u * self.m\n": "return u * ~self.m\n"},
+        MEASURE + "test_a_mask_is_an_orthogonal_projection",
+    ),
+    Mutant(
+        "the blur correlates",
+        "operators/measure.py",
+        {"torch.roll(a, self.origin, self._space()))": "torch.roll(a, self.origin, self._space())).conj()"},
+        MEASURE + "test_the_picture_of_a_point_is_the_kernel",
+    ),
+    Mutant(
+        "the blur's centre is one off",
+        "operators/measure.py",
+        {"tuple(-((n - 1) // 2) for n in kernel.shape)": "tuple(-((n + 1) // 2) for n in kernel.shape)"},
+        MEASURE + "test_the_picture_of_a_point_is_the_kernel",
+    ),
+    Mutant(
+        "deblurring divides by |a^| instead of its square",
+        "operators/measure.py",
+        {"self.symbol(v).abs().square() + rho": "self.symbol(v).abs() + rho"},
+        LAWS + "test_normal_solve_is_the_dense_solve",
+    ),
+    Mutant(
+        "the noise ignores its seed",
+        "operators/measure.py",
+        {".manual_seed(self.seed)": ".manual_seed(0)"},
+        MEASURE + "test_a_seed_is_a_noise",
+    ),
+    Mutant(
+        "the noise turns float32 into float64",
+        "operators/measure.py",
+        {"self.sigma * eta.to(u)": "self.sigma * eta"},
+        MEASURE + "test_a_seed_is_a_noise",
+    ),
+    # shrinkage
+    Mutant(
+        "soft thresholding loses the sign",
+        "flows/shrinkage.py",
+        {"return d - torch.minimum(torch.maximum(d, -lam), lam)": "return torch.relu(d.abs() - lam)"},
+        THRESHOLDS + "test_odd",
+    ),
+    Mutant(
+        "the level may exceed 1",
+        "flows/shrinkage.py",
+        {"return a / torch.maximum(torch.maximum(a, b), ": "return a / torch.maximum(b, "},
+        THRESHOLDS + "test_never_away_from_zero_nor_across_it",
+    ),
+    Mutant(
+        "isotropic shrinkage groups across levels",
+        "flows/shrinkage.py",
+        {".unflatten(axis, (self.levels, -1))": ".unflatten(axis, (1, -1))"},
+        THRESHOLDS + "test_isotropic_formula",
+    ),
+    Mutant(
+        "the garrote with lam instead of its square",
+        "flows/shrinkage.py",
+        {"return _ratio(lam.square(), d.square())": "return _ratio(lam, d.square())"},
+        THRESHOLDS + "test_garrote_formula",
+    ),
+    Mutant(
+        "a float64 threshold turns float32 coefficients into float64",
+        "flows/shrinkage.py",
+        {"return self.lam.to(d.dtype)": "return self.lam"},
+        THRESHOLDS + "test_type_and_device_follow_the_input",
+    ),
+    Mutant(
+        "shrinkage goes back by W, not by its dual",
+        "flows/shrinkage.py",
+        {"return self.dual.T(self.S(self.W(u)))": "return self.W.T(self.S(self.W(u)))"},
+        SHRINKAGE + "test_with_a_dual_frame_the_way_back_is_the_dual",
+    ),
+    # the spine
+    Mutant(
+        "the stopping rule looks at u alone",
+        "dynamics.py",
+        {"tensors(old), strict=True))": "tensors(old), strict=True))[:1]"},
+        DYNAMICS + "test_the_rule_measures_the_whole_state",
+    ),
+    Mutant(
+        "a ModuleList is taken for one map",
+        "dynamics.py",
+        {"isinstance(step, (list, tuple, nn.ModuleList))": "isinstance(step, (list, tuple))"},
+        DYNAMICS + "test_a_module_list_is_callable_and_yet_a_sequence",
+    ),
+    Mutant(
+        "one step too few",
+        "dynamics.py",
+        {"None if total is None else total + 1": "total"},
+        DYNAMICS + "test_an_orbit_is_what_a_loop_gives",
+    ),
+    Mutant(
+        "the last iterate is not kept",
+        "dynamics.py",
+        {"    if keep:\n        kept[n] = u.detach()\n": ""},
+        DYNAMICS + "test_kept_iterates_are_those_asked_for_and_both_ends",
+    ),
+    # what is asked of an input, and the arrows
+    Mutant(
+        "NaN is let through",
+        "operators/checks.py",
+        {"        if bad:\n": "        if not bad:\n"},
+        MESSAGES + "[W: NaN]",
+    ),
+    Mutant(
+        "level 0 is let through",
+        "operators/frames.py",
+        {"not isinstance(levels, int) or levels < 1": "not isinstance(levels, int) or levels < 0"},
+        MESSAGES + "[level 0]",
+    ),
+    Mutant(
+        "the grid asks a flow for help",
+        "operators/grid.py",
+        {"from torch import Tensor\n": "from torch import Tensor\n\nimport companion.flows\n"},
+        "tests/test_architecture.py::test_arrows_point_downwards",
+    ),
+]
+
+
+# ---- how they are tested -----------------------------------------------------------------------------------------
+
+
+def copied(folder: Path) -> Path:
+    """The package and its tests in a folder of their own."""
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=IGNORED)
+        else:
+            shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def serve() -> None:
+    """Read jobs, one JSON list [folder, arguments of pytest] a line; fork for each; answer [exit code, output]."""
+    for name in PRELOADED:
+        with suppress(ImportError):
+            importlib.import_module(name)
+    sys.modules["torch"].set_num_threads(1)
+    for line in sys.stdin:
+        folder, arguments = json.loads(line)
+        reader, writer = os.pipe()
+        if not (child := os.fork()):
+            os.chdir(folder)
+            sys.path.insert(0, folder)
+            output = io.StringIO()
+            with redirect_stdout(output), redirect_stderr(output):
+                try:
+                    importlib.import_module("companion")  # a mutant that cannot be imported is no plausible defect
+                    code = int(pytest.main(arguments))
+                except Exception:
+                    code = BROKEN
+                    traceback.print_exc()
+            with os.fdopen(writer, "w") as pipe:
+                json.dump([code, output.getvalue()[-3000:]], pipe)
+            os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader) as pipe:
+            answer = pipe.read()
+        os.waitpid(child, 0)
+        print(answer or json.dumps([BROKEN, "the process died"]), flush=True)
+
+
+Server = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """Run named tests on a copy: (folder, *nodes) -> (pytest's exit code, its output)."""
+    if not hasattr(os, "fork"):
+        pytest.skip("mutants are tested in forked processes, which this system does not have")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV"))}
+    process = subprocess.Popen(
+        [sys.executable, __file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd="/",
+        env=clean | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+    )
+    assert process.stdin is not None and process.stdout is not None
+
+    def ask(folder: Path, *nodes: str) -> tuple[int, str]:
+        options = ["-q", "-x", "--as-user", "--no-header", "--tb=line", "--assert=plain"]
+        process.stdin.write(json.dumps([str(folder), [*options, *nodes]]) + "\n")
+        process.stdin.flush()
+        code, output = json.loads(process.stdout.readline())
+        return code, output
+
+    yield ask
+    process.stdin.close()
+    process.wait(timeout=10)
+
+
+def test_the_unchanged_copy_passes(server: Server, tmp_path: Path) -> None:
+    killers = dict.fromkeys(mutant.killer for mutant in MUTANTS)
+    code, output = server(copied(tmp_path), *killers)
+    assert code == 0, output
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_the_mutant_is_killed(mutant: Mutant, server: Server, tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+    mutant.apply(folder)
+    code, output = server(folder, mutant.killer)
+    assert code != 0, f"survived {mutant.killer}"
+    assert code in KILLED, f"the tests did not run (exit code {code}):\n{output}"
+
+
+if __name__ == "__main__":
+    serve()
