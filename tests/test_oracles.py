@@ -97,7 +97,7 @@ def test_the_haar_frame_in_two_dimensions() -> None:
 
 @pytest.mark.paper("(2.1)")
 def test_the_haar_frame_in_three_dimensions() -> None:
-    """PyWavelets names a band by its axes, "a" for the average and "d" for the detail: "daa" is (1, 0, 0)."""
+    """PyWavelets names a band by its axes, "a" for the average and "d" for the detail: "dad" is (1, 0, 1)."""
     u = random(4, 6, 8)
     W = FrameletTransform(bspline(1), 1, 3)
     (theirs,) = pywt.swtn(u.numpy(), "haar", level=1, norm=True)

@@ -27,6 +27,7 @@ import numpy as np
 from torch import Tensor
 
 from companion.lab.diagnose import described, kind
+from companion.lab.machine import trim
 from companion.lab.show import number
 
 
@@ -116,6 +117,7 @@ class Exercise:
         return Verdict("right", self.praise) if words is None else Verdict("wrong", str(words))
 
     def __call__(self, answer: Any = ..., hint: Any = 0) -> None:
+        trim()
         state, words = self.verdict(answer)
         if state == "not yet":
             print(f"○ {self.title + ', ' if self.title else ''}not yet: {words}")

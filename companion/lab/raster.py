@@ -131,10 +131,13 @@ def encode(picture: np.ndarray) -> bytes:
     one is noisy. Noise cannot be compressed: where three or four noisy pictures stand together, show 128 x 128.
     """
     rgb = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
-    coloured = (rgb != rgb[..., :1]).any(axis=2)
+    coloured = (rgb[..., 0] != rgb[..., 1]) | (rgb[..., 0] != rgb[..., 2])
     several = bool(coloured.any())
-    packed = rgb[coloured].astype(np.uint32) @ np.array([65536, 256, 1], dtype=np.uint32)
-    different, place, count = np.unique(packed, return_inverse=True, return_counts=True)
+    packed = rgb[..., 0][coloured].astype(np.uint32)  # 0xRRGGBB, in place: a figure has millions of pixels
+    for channel in (1, 2):
+        packed <<= 8
+        packed |= rgb[..., channel][coloured]
+    different, count = np.unique(packed, return_counts=True)
     data = b""
     for greys, colours in (
         ((128, 128), (96, 96), (64, 64), (32, 48)) if several else ((256, 0), (96, 0), (64, 0), (32, 0))
@@ -144,7 +147,8 @@ def encode(picture: np.ndarray) -> bytes:
         indices = level[rgb[..., 0]]
         if several:
             own, centres = _median_cut(different, count, colours)
-            indices[coloured] = own[place] + greys
+            parts = np.array_split(packed, 1 + len(packed) // 65536)
+            indices[coloured] = np.concatenate([own[np.searchsorted(different, part)] for part in parts]) + greys
             palette += centres.tobytes()
         data = _png(indices, palette, optimize=True)
         if len(data) <= BUDGET:
@@ -162,8 +166,10 @@ def _median_cut(packed: np.ndarray, count: np.ndarray, entries: int) -> tuple[np
     n = int(index.max()) + 1
     size = np.maximum(np.bincount(index, count, n), 1)
     centre = np.stack([np.bincount(index, count * rows[:, c], n) / size for c in range(3)], axis=1)
-    distance = (centre**2).sum(axis=1) - 2 * rows.astype(np.float64) @ centre.T  # up to the colour's own square
-    return distance.argmin(axis=1).astype(np.uint8), np.round(centre).astype(np.uint8)
+    length = (centre**2).sum(axis=1)
+    blocks = np.split(rows, range(4096, len(rows), 4096))  # distances up to the colour's own square, block by block
+    nearest = [(length - 2 * block.astype(np.float64) @ centre.T).argmin(axis=1).astype(np.uint8) for block in blocks]
+    return np.concatenate(nearest), np.round(centre).astype(np.uint8)
 
 
 def _png(picture: np.ndarray, palette: bytes | None = None, **options: Any) -> bytes:

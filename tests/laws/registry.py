@@ -160,6 +160,8 @@ def frames() -> Iterator[OperatorExample]:
         pair, d = biorthogonal(m, m_dual), len(shape)
         yield OperatorExample(f"frame-{d}d-pair{m}{m_dual}", frame(pair[0], levels, d, dual=pair[1]), shape)
         yield OperatorExample(f"frame-{d}d-pair{m}{m_dual}-swapped", frame(pair[1], levels, d, dual=pair[0]), shape)
+    haar = biorthogonal(1, 1)
+    yield OperatorExample("frame-1d-pair11-tight", frame(haar[0], 2, 1, dual=haar[1]), (5,))
     bank, dual = centred_dual_pair()
     yield OperatorExample("frame-1d-pair22-reflect", frame(bank, 2, 1, "reflect", dual), (10,))
     yield OperatorExample("frame-2d-nonseparable-levels1", frame(simplex_bank(2), 1, 2), (3, 4))

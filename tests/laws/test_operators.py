@@ -92,6 +92,8 @@ def test_a_batch_is_a_loop(example: OperatorExample) -> None:
         assert f.shape[: len(batch)] == batch
         assert distance(A(u), torch.stack([A(x) for x in flat_u]).reshape(f.shape)) < 1e-14
         assert distance(A.adjoint(f), torch.stack([A.adjoint(x) for x in flat_f]).reshape(u.shape)) < 1e-14
+    assert A(u[:0]).shape == (0, *f.shape[1:])
+    assert A.adjoint(f[:0]).shape == (0, *u.shape[1:])
 
 
 def test_the_layout_in_memory_does_not_matter(example: OperatorExample) -> None:

@@ -143,7 +143,7 @@ def second_level(answer: Callable[[Tensor], Tensor]) -> str | None:
 )
 def restoration(answer: Callable[[Tensor], Tensor]) -> str | None:
     """f -> u by framelet shrinkage: 27.5 dB on the photograph, sigma = 0.1, for noise the learner has not seen."""
-    u, other = camera(256), texture(256)
+    u, other = camera(256).float(), texture(256).float()
     f = GaussianNoise(0.1, seed=7)(u)
     out = answer(f)
     if not isinstance(out, Tensor) or out.shape != u.shape:
