@@ -11,7 +11,7 @@ SCREEN := $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s))
 LAB_OPTIONS := $(if $(SCREEN),,--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lint format notebooks book map pins clean
+.PHONY: help lab test lint format notebooks book map badge pins clean
 
 help:  ## print this list
 	@echo "make lab is all that a reader needs, make test all that a change needs."; echo
@@ -41,6 +41,9 @@ book: .venv/.test  ## the lessons as web pages, in docs/_build/html
 
 map: .venv/.test  ## write docs/paper_map.md anew: equation, lesson, object, test
 	$(BIN)/python tests/test_paper_map.py
+
+badge: .venv/.lab  ## point the README's Binder badge at the repository's address
+	$(BIN)/python tools/badge.py $(ARGS)
 
 pins:  ## write constraints.txt anew, from a fresh environment
 	PYTHON="$(PYTHON)" TORCH="$(TORCH)" sh tools/pins.sh

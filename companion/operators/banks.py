@@ -128,7 +128,7 @@ def check_bank(bank: Sequence[Filter], dual: Sequence[Filter] | None = None) -> 
     undecimated transform, and is not demanded; ask `extension_residual` for it.
     """
     for name, filters in (("bank", bank), ("dual bank", dual)):
-        if filters is None:
+        if filters is None and name == "dual bank":
             continue
         if (
             not isinstance(filters, (list, tuple))
@@ -183,3 +183,15 @@ def check_reflection(filters: Sequence[Filter]) -> None:
                 "A reflecting boundary is for one-dimensional banks used as tensor products; this filter has "
                 f'dimension {q.ndim}. Use boundary="periodic".'
             )
+
+
+def check_sizes(bank: Sequence[Filter], levels: int, dim: int) -> None:
+    """Raise ValueError unless levels >= 1, dim is 1, 2 or 3, and the filters have dimension 1 or dim."""
+    if isinstance(levels, bool) or not isinstance(levels, int) or levels < 1:
+        raise ValueError(f"levels = L + 1 counts the levels l = 0, ..., L and is an integer >= 1; got {levels!r}.")
+    if dim not in (1, 2, 3):
+        raise ValueError(f"The transform is written for dim = 1, 2 or 3; got {dim!r}.")
+    if bank[0].ndim not in (1, dim):
+        raise ValueError(
+            f"Filters of dimension {bank[0].ndim} do not act on pictures of dimension {dim}: use 1 or {dim}."
+        )

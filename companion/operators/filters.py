@@ -41,7 +41,7 @@ class Filter:
     """
 
     def __init__(self, taps: ArrayLike, origin: int | Sequence[int] | None = None):
-        q = np.array(taps, dtype=np.float64)
+        q = np.asarray(taps, dtype=np.float64).copy()
         if q.ndim == 0 or q.size == 0:
             raise ValueError(f"A filter needs at least one tap along each axis; got taps of shape {q.shape}.")
         if not np.isfinite(q).all():

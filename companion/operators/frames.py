@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from companion.operators.banks import TOLERANCE, Bank, check_bank, check_reflection, extension_residual
+from companion.operators.banks import TOLERANCE, Bank, check_bank, check_reflection, check_sizes, extension_residual
 from companion.operators.checks import check_picture
 from companion.operators.filters import Filter, tensor_product
 from companion.operators.grid import check_boundary, correlate, correlate_adjoint
@@ -51,7 +51,7 @@ class FrameletTransform(LinearOperator):
     levels    L + 1 >= 1
     dim       d = 1, 2 or 3: the last d axes are the picture (axis -d is x_1), all before are batch
     boundary  "periodic", or "reflect" where every filter is symmetric or antisymmetric about 0 (splines of even order)
-    dual      a dual bank; then W~^T W = I with W~ = `W.dual`, and W itself need not be tight
+    dual      a dual bank; then W~^T W = I with W~ = `W.dual`, and W itself need not be tight   (2.3)
 
     W(u)      (*batch, *space) -> (*batch, band, *space), real floating point
     W.T(d)    the adjoint, back to (*batch, *space)
@@ -80,7 +80,7 @@ class FrameletTransform(LinearOperator):
         super().__init__()
         check_bank(bank, dual)
         check_boundary(boundary)
-        _check_sizes(bank, levels, dim)
+        check_sizes(bank, levels, dim)
         if boundary == "reflect":
             check_reflection((*bank, *(dual or ())))
         self.levels, self.dim, self.boundary = levels, dim, boundary
@@ -155,7 +155,8 @@ class FrameletTransform(LinearOperator):
         return getattr(self, f"q{ell}").to(like.dtype), self.bank[ell].origin
 
     def _zero(self, ell: int) -> tuple[bool, ...]:
-        return tuple((self.bank[ell].taps == 0).ravel().tolist())
+        learned = getattr(self, f"q{ell}").requires_grad  # then a tap that starts at 0 may leave it
+        return () if learned else tuple((self.bank[ell].taps == 0).ravel().tolist())
 
     @property
     def device(self) -> torch.device:
@@ -174,7 +175,7 @@ class FrameletTransform(LinearOperator):
 
     def band(self, ell: int | Sequence[int], level: int = 0) -> int:
         """Where the band (ell, level) stands on the band axis."""
-        wanted = Band((ell,) if isinstance(ell, int) else tuple(ell), level)
+        wanted = Band(_index(ell), level)
         if wanted not in self.bands:
             raise ValueError(f"There is no band {tuple(wanted)}; the bands are {[tuple(b) for b in self.bands]}.")
         return self.bands.index(wanted)
@@ -202,7 +203,7 @@ class FrameletTransform(LinearOperator):
         norms = [float((self.filter(*band).taps ** 2).sum()) ** 0.5 for band in self.bands]
         return torch.tensor(norms, dtype=torch.float64, device=self.device).reshape(-1, *[1] * self.dim)
 
-    def filter(self, ell: Sequence[int], level: int = 0) -> Filter:
+    def filter(self, ell: int | Sequence[int], level: int = 0) -> Filter:
         """q_{ell,l} of (2.2), a d-dimensional filter: what the cascade amounts to in the band (ell, l)."""
 
         def cascade(i: int) -> Filter:
@@ -211,9 +212,9 @@ class FrameletTransform(LinearOperator):
                 q = q.convolve(self.bank[0].dilate(2**below))
             return q
 
-        if tuple(ell) not in self.indices:
-            raise ValueError(f"There is no filter {tuple(ell)}; in dimension {self.dim} the bank has {self.indices}.")
-        return tensor_product(*map(cascade, ell)) if self.separable else cascade(ell[0])
+        if _index(ell) not in self.indices:
+            raise ValueError(f"There is no filter {_index(ell)}; in dimension {self.dim} the bank has {self.indices}.")
+        return tensor_product(*map(cascade, _index(ell))) if self.separable else cascade(_index(ell)[0])
 
     def norm(self, like: Tensor, k: int = 200, tol: float = 1e-6) -> Tensor:
         """||W|| = 1 if W is tight, else by power iteration."""
@@ -240,12 +241,5 @@ class FrameletTransform(LinearOperator):
                 )
 
 
-def _check_sizes(bank: Sequence[Filter], levels: int, dim: int) -> None:
-    if isinstance(levels, bool) or not isinstance(levels, int) or levels < 1:
-        raise ValueError(f"levels = L + 1 counts the levels l = 0, ..., L and is an integer >= 1; got {levels!r}.")
-    if dim not in (1, 2, 3):
-        raise ValueError(f"The transform is written for dim = 1, 2 or 3; got {dim!r}.")
-    if bank[0].ndim not in (1, dim):
-        raise ValueError(
-            f"Filters of dimension {bank[0].ndim} do not act on pictures of dimension {dim}: use 1 or {dim}."
-        )
+def _index(ell: int | Sequence[int]) -> tuple[int, ...]:
+    return (ell,) if isinstance(ell, int) else tuple(ell)
