@@ -132,7 +132,7 @@ FRAMES = [
         "reflect with Haar",
         lambda: haar(boundary="reflect"),
         ValueError,
-        "reflecting boundary ... symmetric or antisymmetric about 0; «Filter([0.5, 0.5], origin=0)» is neither. "
+        "reflecting boundary ... symmetric or antisymmetric about 0. «Filter([0.5, 0.5], origin=0)» is neither. "
         'Use boundary="periodic", or a spline of even order: bspline(2)',
     ),
     Case(
@@ -145,7 +145,7 @@ FRAMES = [
         "reflect with a dual pair, whose high-pass filters are symmetric about 1",
         lambda: FrameletTransform(CDF[0], boundary="reflect", dual=CDF[1]),
         ValueError,
-        "reflecting boundary ... symmetric or antisymmetric about 0; «Filter([-0.125, ... origin=-1)» is neither.",
+        "reflecting boundary ... symmetric or antisymmetric about 0. «Filter([-0.125, ... origin=-1)» is neither.",
     ),
     Case(
         "reflect with a 2-D bank",
@@ -231,7 +231,7 @@ BANKS = [
         "a bank whose high-pass alone is wrong",
         lambda: FrameletTransform(WRONG_HIGH),
         ValueError,
-        "unitary extension principle: sum_l |q_l^(w)|^2 = 1 is «off by 0.1875», so W^T W is not I. ... dual=...",
+        "unitary extension principle: sum_l |q_l^(w)|^2 = 1 does not hold ... «off by 0.1875», so W^T W is not I. ... dual=...",
     ),
     Case(
         "the linear splines without their factor sqrt(2)",
@@ -243,7 +243,8 @@ BANKS = [
         "a dual bank that is not dual",
         lambda: FrameletTransform(HAAR, dual=biorthogonal(1, 3)[1]),
         ValueError,
-        "mixed extension principle: sum_l q~_l^(w) conj q_l^(w) = 1 is «off by 1», so W~^T W is not I. "
+        "mixed extension principle: sum_l q~_l^(w) conj q_l^(w) = 1 does not hold ... «off by 1», so W~^T W "
+        "is not I. "
         "`biorthogonal(m, m~)` gives",
     ),
     Case(

@@ -81,7 +81,9 @@ class Hard(Threshold):
 
 
 class Garrote(Threshold):
-    r"""S(d) = d - lam^2 / d where |d| > lam, else 0: continuous as soft, with a bias that dies out as hard.   (4.4)"""
+    r"""S(d) = d - lam^2 / d where |d| > lam, else 0: continuous, with a bias lam^2/|d| -> 0 where soft keeps lam.
+    (4.4)
+    """
 
     def level(self, d: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         lam = self.threshold(d)
@@ -120,7 +122,8 @@ class IsotropicSoft(Threshold):
     lam    one threshold for every level: a number or a tensor of shape (levels, 1, ..., 1)
     W      the transform whose bands are grouped; the average is left alone
 
-    The proximal map of lam sum_k |d[k]|_2, and rotation-friendlier than Soft: no direction is shrunk more than another.
+    The proximal map of lam sum_k |d[k]|_2: all bands of a level shrink by one factor at a pixel, so the direction of
+    the vector (d_ell) is kept.
     """
 
     def __init__(self, lam: float | Tensor, W: FrameletTransform):
@@ -157,7 +160,7 @@ class Shrinkage(nn.Module):
 
     def __init__(self, W: FrameletTransform, S: Callable[[Tensor], Tensor]):
         super().__init__()
-        if isinstance(S, Threshold) and not isinstance(S, IsotropicSoft) and S.lam.ndim == 0 and S.lam > 0:
+        if isinstance(S, Threshold) and not isinstance(S, IsotropicSoft) and S.lam.numel() == 1 and float(S.lam) > 0:
             raise ValueError(
                 f"The threshold lam = {float(S.lam):g} is one number for all bands and would shrink the average too. "
                 f"Give each band its own: {type(S).__name__}(W.weights({float(S.lam):g})) has 0 on the average."

@@ -216,7 +216,9 @@ def _photograph(name: str) -> Tensor:
     import skimage
     from PIL import Image
 
-    file = Path(skimage.data_dir) / {"cat": "chelsea.png", "rocket": "rocket.jpg"}.get(name, f"{name}.png")
+    file = (
+        Path(skimage.__file__).parent / "data" / {"cat": "chelsea.png", "rocket": "rocket.jpg"}.get(name, f"{name}.png")
+    )
     with Image.open(file) as picture:
         u = torch.from_numpy(np.array(picture)).to(torch.float64)
     return u.movedim(-1, 0) if u.ndim == 3 else u

@@ -1,12 +1,14 @@
 r"""{q_0 = p, q_1, ..., q_r}: filter banks and the extension principles that make them frames.   Ex 2.1, (2.3)
 
     UEP  sum_l |q_l^(w)|^2 = 1                 and  sum_l q_l^(w) conj q_l^(w + pi) = 0
-    MEP  sum_l q~_l^(w) conj q_l^(w) = 1       and  sum_l q~_l^(w) conj q_l^(w + pi) = 0,   with q^(0) = p^(0) = 1
+    MEP  sum_l q~_l^(w) conj q_l^(w) = 1       and  sum_l q~_l^(w) conj q_l^(w + pi) = 0
 
-(the unitary and the mixed extension principle). The first line of each says that the undecimated transform
-reconstructs, W~^T W = I on every grid and at every level; the second is needed besides for the functions psi_l = 2
-sum_k q_l[k] phi(2.-k) to be a frame of L_2. `extension_residual` returns both defects, computed from the taps, so
-exactly and at all frequencies at once.
+(the unitary and the mixed extension principle), with p^(0) = p~^(0) = 1. The first line of each says that the
+undecimated transform reconstructs, W~^T W = I on every grid and at every level. The second is needed besides for the
+functions psi_l = 2 sum_k q_l[k] phi(2.-k) to be a tight frame of L_2 with bound 1 (UEP), or for psi_l and psi~_l to be
+dual frames of L_2 provided both systems are Bessel (MEP; the proviso is not checked: p~ of `biorthogonal(3, 1)` and
+`(4, 2)` has no refinable function in L_2, and the undecimated pair reconstructs all the same). `extension_residual`
+returns both defects, computed from the taps, so exactly and at all frequencies at once.
 
 The B-spline banks have a closed form for every order m. With j = m mod 2,
 
@@ -14,7 +16,7 @@ The B-spline banks have a closed form for every order m. With j = m mod 2,
 
 and the UEP is the binomial theorem: sum_l |q_l^|^2 = (cos^2 + sin^2)^m = 1. In taps, with z = e^{-iw},
 
-    2^m q_l = (-1)^{floor(l/2)} sqrt(binom(m, l)) (1 + z)^{m-l} (1 - z)^l.
+    2^m q_l^ = (-1)^{floor(l/2)} sqrt(binom(m, l)) z^{-floor(m/2)} (1 + z)^{m-l} (1 - z)^l.
 
 The sign makes the taps those of Example 2.1: m = 1 is Haar, m = 2 piecewise linear; m = 4 is the cubic system.
 
@@ -52,8 +54,9 @@ def bspline_integers(m: int) -> list[tuple[int, list[int]]]:
 
 
 def bspline(order: int) -> Bank:
-    r"""q_l = 2^{-m} (-1)^{floor(l/2)} sqrt(binom(m, l)) (1 + z)^{m-l} (1 - z)^l, l = 0, ..., m: the tight bank of
-    order m.   Ex 2.1
+    r"""2^m q_l^ = (-1)^{floor(l/2)} sqrt(binom(m, l)) z^{-floor(m/2)} (1 + z)^{m-l} (1 - z)^l, l = 0, ..., m.   Ex 2.1
+
+    The tight bank of order m, z = e^{-iw}.
 
     order  m >= 1: 1 Haar, 2 piecewise linear, 3 quadratic, 4 cubic. Filter q_l has l vanishing moments.
 
@@ -64,13 +67,13 @@ def bspline(order: int) -> Bank:
 
 
 def biorthogonal(order: int, dual_order: int) -> tuple[Bank, Bank]:
-    r"""p^ = cos^m(w/2), p~^ = cos^m~(w/2) sum_{j<K} binom(K-1+j, j) sin^{2j}(w/2), K = (m + m~)/2: a dual pair for
-    every (m, m~).
+    r"""p^ = e^{-ijw/2} cos^m(w/2), p~^ = e^{-ijw/2} cos^m~(w/2) P(sin^2(w/2)), j = m mod 2: dual for every m + m~ even.
 
-    The spline pairs of Cohen, Daubechies and Feauveau, read as undecimated dual frames. With q^ = e^{-iw} conj p~^(w
-    + pi) and q~^ = e^{-iw} conj p^(w + pi) the mixed extension principle is the identity c^K P(1 - c) + (1 - c)^K
-    P(c) = 1 of polynomials of degree < K, at c = cos^2(w/2). Both low-pass filters are centred at 0 (even orders) or
-    at 1/2 (odd orders).
+    The spline pairs of Cohen, Daubechies and Feauveau, read as undecimated dual frames: P(x) = sum_{i<K}
+    binom(K-1+i, i) x^i, K = (m + m~)/2. With q^ = e^{-iw} conj p~^(w + pi) and q~^ = e^{-iw} conj p^(w + pi) the mixed
+    extension principle is the identity c^K P(1 - c) + (1 - c)^K P(c) = 1, at c = cos^2(w/2), for P of degree K - 1.
+    Both low-pass filters are centred at 0 (even orders) or at 1/2 (odd orders); q has m~ and q~ has m vanishing
+    moments.
 
     Returns (bank, dual bank). Raises ValueError unless both orders are >= 1 and their sum is even.
     """
@@ -101,7 +104,7 @@ def extension_residual(bank: Sequence[Filter], dual: Sequence[Filter] | None = N
 
     bank, dual   filters of one dimension d each; dual defaults to the bank itself (UEP), else the MEP is measured
     Returns      (first, second): Fourier coefficients of "sum = 1" and, the largest over the shifts pi nu, nu in
-                 {0,1}^d - {0}, of "sum = 0"; both 0 up to rounding for a frame.
+                 {0,1}^d - {0}, of "sum = 0"; both 0 up to rounding where the extension principle holds.
     """
     d = bank[0].ndim
     dual = bank if dual is None else dual
@@ -124,8 +127,8 @@ def extension_residual(bank: Sequence[Filter], dual: Sequence[Filter] | None = N
 def check_bank(bank: Sequence[Filter], dual: Sequence[Filter] | None = None) -> None:
     r"""Raise ValueError unless the bank (with its dual) reconstructs: p^(0) = 1 and sum_l q~_l^ conj q_l^ = 1.
 
-    This is what W~^T W = I asks for. The second condition of the extension principle concerns functions, not the
-    undecimated transform, and is not demanded; ask `extension_residual` for it.
+    The sum is what W~^T W = I asks for; p^(0) = 1 makes band 0 an average. The second condition of the extension
+    principle concerns functions, not the undecimated transform, and is not demanded; ask `extension_residual` for it.
     """
     for name, filters in (("bank", bank), ("dual bank", dual)):
         if filters is None and name == "dual bank":
@@ -155,28 +158,30 @@ def check_bank(bank: Sequence[Filter], dual: Sequence[Filter] | None = None) -> 
     if defect > TOLERANCE:
         if dual is None:
             raise ValueError(
-                f"The filters fail the unitary extension principle: sum_l |q_l^(w)|^2 = 1 is off by {defect:.4g}, so "
-                "W^T W is not I. Correct a tap or its factor, or give dual=... filters that satisfy the mixed "
-                "extension principle with these."
+                "The filters fail the unitary extension principle: sum_l |q_l^(w)|^2 = 1 does not hold, a Fourier "
+                f"coefficient of it is off by {defect:.4g}, so W^T W is not I. Correct a tap or its factor, or give "
+                "dual=... filters that satisfy the mixed extension principle with these."
             )
         raise ValueError(
-            f"The filters fail the mixed extension principle: sum_l q~_l^(w) conj q_l^(w) = 1 is off by {defect:.4g}, "
-            "so W~^T W is not I. `biorthogonal(m, m~)` gives dual pairs."
+            "The filters fail the mixed extension principle: sum_l q~_l^(w) conj q_l^(w) = 1 does not hold, a Fourier "
+            f"coefficient of it is off by {defect:.4g}, so W~^T W is not I. `biorthogonal(m, m~)` gives dual pairs."
         )
 
 
 def check_reflection(filters: Sequence[Filter]) -> None:
-    r"""Raise ValueError unless a half-sample reflection at the border keeps W~^T W = I.
+    r"""Raise ValueError unless every filter is symmetric or antisymmetric about 0, so that reflection keeps W~^T W = I.
 
-    The reflected picture is 2N-periodic and symmetric about -1/2. A filter that is symmetric or antisymmetric about 0
-    makes bands with the same symmetry, which N samples determine, each counted twice; for any other filter, Haar among
-    them, some samples are counted once and W^T W = I breaks at the border.
+    The picture, reflected half a sample outside, is 2N-periodic and symmetric about -1/2. Such a filter makes bands of
+    the same symmetry or its negative, which N samples determine, each counted twice. Another filter counts samples at
+    the border with unequal weight: for Haar, W^T W = diag(1/2, 1, ..., 1, 3/2). (The condition is sufficient, not
+    necessary: a filter and its mirror image may make up for each other.)
     """
     for q in filters:
         if q.ndim == 1 and q.parity() == 0:
             raise ValueError(
-                f"A reflecting boundary keeps W~^T W = I only for filters symmetric or antisymmetric about 0; {q} is "
-                'neither. Use boundary="periodic", or a spline of even order: bspline(2), bspline(4).'
+                f"A reflecting boundary is accepted where it surely keeps W~^T W = I: for filters symmetric or "
+                f"antisymmetric about 0. {q} is neither. "
+                ' Use boundary="periodic", or a spline of even order: bspline(2), bspline(4).'
             )
         if q.ndim > 1:
             raise ValueError(

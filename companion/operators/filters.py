@@ -8,9 +8,9 @@ filters hold them as tensors. From the taps come
     C_alpha = m_alpha / alpha!                       the constant of Prop 4.1, with its sign
 
 q has vanishing moments of order alpha if m_beta = 0 for all |beta| <= |alpha|, beta != alpha, *and m_alpha != 0* (the
-paper omits the last; without it C_alpha = 0 and Prop 4.1 says nothing). It has total vanishing moments of order K if
-m_beta = 0 for all |beta| < K, and of order K \ {J+1} if the same holds *except for one* beta_0 with |beta_0| = J < K
-(the paper prints "except for beta != beta_0").
+paper omits the last; without it C_alpha = 0 and Prop 4.1 approximates 0, not a derivative). It has total vanishing
+moments of order K if m_beta = 0 for all |beta| < K, and of order K \ {J+1} if the same holds *except for one* beta_0
+with |beta_0| = J < K (the paper prints "except for beta != beta_0").
 
 Paper: (4.1), Prop 4.1, Ex 2.1.  Notebooks: 02, 03.
 """
@@ -107,6 +107,8 @@ class Filter:
 
         >>> Filter([0.5, -0.5]).constant(1)      # Haar: (u[n] - u[n+1]) / 2 ~ -(h/2) u'
         -0.5
+
+        The approximation supposes that q has vanishing moments of order alpha.
         """
         index = self._index(alpha)
         return self.moment(index) / prod(map(factorial, index))
@@ -123,7 +125,8 @@ class Filter:
         r"""The largest K with m_beta = 0 for all |beta| < K; `allow` exempts one beta_0.   (4.1)
 
         `q.total_order()` is the paper's total order K. `q.total_order(allow=alpha)` is the K of "order K \
-        {|alpha|+1}": the finite difference C_alpha^{-1} h^{-|alpha|} W_q then has accuracy K - |alpha| (Prop 4.1).
+        {|alpha|+1}" if q has vanishing moments of order alpha and the result exceeds |alpha|: the finite difference
+        C_alpha^{-1} h^{-|alpha|} W_q then has accuracy K - |alpha| (Prop 4.1).
 
         >>> Filter([0.5, 0.0, -0.5]).total_order(), Filter([0.5, 0.0, -0.5]).total_order(allow=1)
         (1, 3)

@@ -1,16 +1,15 @@
 r"""W u = {W_{l,L} u : (l, L) in B},  W_{l,L} u = q_{l,L}[-.] (*) u: the fast framelet transform.   (2.1)-(2.3)
 
 The filters of level l are (2.2) with its index order corrected (the paper prints q-check_{l-1,0} ... q-check_{0,0},
-which asks for bands that do not exist):
+which from level 2 on averages with detail filters, and beyond level r asks for filters that do not exist):
 
     q_{ell,l} = q-check_{ell,l} (*) q-check_{0,l-1} (*) ... (*) q-check_{0,0},
     q-check_{ell,l}[2^l k] = q_ell[k], and 0 off the lattice 2^l Z^d.
 
 That is a cascade: correlate the picture with the d-dimensional bank, keep the r high bands, and go on with the low
 band and filters dilated by 2 ("a trous"). Nothing is subsampled, so every band has the size of the picture, W
-commutes with shifts, and with the UEP W^T W = I (2.3); with a dual bank W~^T W = I. In d dimensions a bank of
-one-dimensional filters is used as a tensor product, one axis after the other, which costs a few multiplications per
-coefficient.
+commutes with shifts on the torus, and with the UEP W^T W = I (2.3); with a dual bank W~^T W = I. In d dimensions a
+bank of one-dimensional filters is used as a tensor product, one axis after the other: a few operations a coefficient.
 
 Paper: (2.1), (2.2), (2.3), Ex 2.1.  Notebook: 02.
 """
@@ -46,6 +45,8 @@ class Band(NamedTuple):
 
 class FrameletTransform(LinearOperator):
     r"""W u = (q_{ell,l}[-.] (*) u)_{(ell,l) in B}, B = {(ell, l): 1 <= ell <= r, 0 <= l <= L} + {(0, L)}.   (2.1)
+
+    r counts the high bands of the products of filters: 3 for Haar in the plane, 8 for piecewise linear.
 
     bank      Filters (p, q_1, ..., q_r): one-dimensional (used as a tensor product) or of dimension `dim`
     levels    L + 1 >= 1
@@ -199,7 +200,10 @@ class FrameletTransform(LinearOperator):
 
     @property
     def gains(self) -> Tensor:
-        r"""|q_{ell,l}|_2, (band, 1, ..., 1): white noise of deviation sigma has sigma |q_{ell,l}|_2 in that band."""
+        r"""|q_{ell,l}|_2, (band, 1, ..., 1): white noise of deviation sigma has sigma |q_{ell,l}|_2 in that band.
+
+        Exact on a periodic grid at least as large as the filter q_{ell,l}; at a reflecting border, the value inside.
+        """
         norms = [float((self.filter(*band).taps ** 2).sum()) ** 0.5 for band in self.bands]
         return torch.tensor(norms, dtype=torch.float64, device=self.device).reshape(-1, *[1] * self.dim)
 

@@ -1,4 +1,4 @@
-r"""(q[-.] (*) u)[n] = sum_k q[k] u[n + s k]: correlation on a grid, and the only file that knows the border.   (2.1)
+r"""(q-check[-.] (*) u)[n] = sum_k q[k] u[n + s k]: correlation on a grid; only this file knows the border.   (2.1)
 
 The paper writes W_q u = q[-.] (*) u, a convolution with the flipped filter, that is a *correlation* with q. It is the
 one primitive of the course: nothing else flips a filter. s = 2^l is the dilation of the a-trous level l.
