@@ -231,7 +231,8 @@ BANKS = [
         "a bank whose high-pass alone is wrong",
         lambda: FrameletTransform(WRONG_HIGH),
         ValueError,
-        "unitary extension principle: sum_l |q_l^(w)|^2 = 1 does not hold ... «off by 0.1875», so W^T W is not I. ... dual=...",
+        "unitary extension principle: sum_l |q_l^(w)|^2 = 1 does not hold ... «off by 0.1875», so W^T W is not I. "
+        "... dual=...",
     ),
     Case(
         "the linear splines without their factor sqrt(2)",

@@ -181,7 +181,7 @@ def check_reflection(filters: Sequence[Filter]) -> None:
             raise ValueError(
                 f"A reflecting boundary is accepted where it surely keeps W~^T W = I: for filters symmetric or "
                 f"antisymmetric about 0. {q} is neither. "
-                ' Use boundary="periodic", or a spline of even order: bspline(2), bspline(4).'
+                'Use boundary="periodic", or a spline of even order: bspline(2), bspline(4).'
             )
         if q.ndim > 1:
             raise ValueError(
