@@ -354,7 +354,7 @@ MUTANTS = [
     ),
     Mutant(
         "level 0 is let through",
-        "operators/frames.py",
+        "operators/banks.py",
         {"not isinstance(levels, int) or levels < 1": "not isinstance(levels, int) or levels < 0"},
         MESSAGES + "[level 0]",
     ),

@@ -52,6 +52,7 @@ def claim(
     >>> claim("(2.3)", "W^T W u = u, relative error", 2.2e-16, 1e-12)
     (2.3)     W^T W u = u, relative error                                   2.2e-16 <= 1e-12      ✓
     """
+    trim()
     value = _scalar(measured)
     if (bound is None) == (between is None):
         raise ValueError(

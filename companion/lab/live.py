@@ -105,13 +105,20 @@ def panel(explorer: Explorer, labels: Mapping[str, str] | None, controls: Mappin
 
 
 def film(
-    explorer: Explorer, *, alt: str = "", fact: str | None = None, columns: int | None = None, **parameters: Any
+    explorer: Explorer,
+    *,
+    alt: str = "",
+    fact: str | None = None,
+    columns: int | None = None,
+    width: float = 9.0,
+    **parameters: Any,
 ) -> None:
     """Show an explorer's pictures for a list of values of one parameter, each captioned, in one figure.
 
     parameters  exactly one is a list of values; the others are fixed; those not named keep their defaults
     alt         a sentence on what the pictures show; by default the first paragraph of the explorer's docstring
     fact        the name of the fact under each frame's title; by default the first one
+    columns, width   frames in a row, and inches of the whole
 
     The sentence of the figure names, for every frame, the value and all facts.
     Raises ValueError for an unknown parameter or fact, or if not exactly one parameter is a list.
@@ -140,7 +147,7 @@ def film(
     held = f", {listed(fixed)}" if fixed else ""
     named = along.replace("_", " ")
     show(
-        pictures(frames, columns, vmin=0.0, vmax=1.0),
+        pictures(frames, columns, vmin=0.0, vmax=1.0, width=width),
         f"{text} Film strip of {len(frames)} frames along {named}{held}. " + ". ".join(sentences) + ".",
     )
 
