@@ -17,6 +17,7 @@ Paper: Section 1 (the dynamics F and F_Theta), (4.5), (5.1).  Notebook: 00.
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,7 +42,8 @@ class Trajectory:
     k        how many steps were taken
     kept     {k: u^k} for the iterates that were asked for by `keep`, detached
     curves   {name: tensor of shape (k+1, ...)}: what `record` measured at u^0, ..., u^k, detached
-    stopped  why: "k" (all steps taken), "until" (the stopping rule held) or "interrupt" (the keyboard)
+    stopped  why: "k" (all steps taken), "until" (the stopping rule held), "diverged" (it held at a state with NaN or
+             infinite entries; a StabilityWarning says so) or "interrupt" (the keyboard)
     """
 
     u: Tensor
@@ -80,6 +82,11 @@ def tensors(x: State) -> tuple[Tensor, ...]:
     return (x,) if isinstance(x, Tensor) else tuple(x)
 
 
+def finite(x: State) -> bool:
+    """True if no tensor of the state has NaN or infinite entries."""
+    return all(bool(torch.isfinite(a).all()) for a in tensors(x))
+
+
 def fixed_point(tol: float, every: int = 1) -> Callable[[State, State], bool]:
     r"""||x^{k+1} - x^k|| <= tol ||x^k||, on the WHOLE state: a stopping rule for `run(..., until=)`.
 
@@ -97,8 +104,11 @@ def fixed_point(tol: float, every: int = 1) -> Callable[[State, State], bool]:
         if next(calls) % every:
             return False
         pairs = list(zip(tensors(new), tensors(old), strict=True))
-        moved = sum((a - b).abs().square().sum() for a, b in pairs)
-        size = sum(b.abs().square().sum() for _, b in pairs)
+        if not finite(new):
+            return True  # nothing moves from there; `run` says that the orbit diverged
+        scale = max(float(b.abs().max()) for _, b in pairs if b.numel()) or 1.0  # no square over- or underflows
+        moved = sum(((a - b) / scale).abs().square().sum() for a, b in pairs)
+        size = sum((b / scale).abs().square().sum() for _, b in pairs)
         return bool(moved <= tol**2 * size)
 
     return rule
@@ -117,7 +127,7 @@ def run(
     r"""u^{k+1} = F(u^k), from u^0: iterate a map, or once through a list of maps.
 
     step      the map F, or a list of maps F_0, F_1, ...
-    u0        the first picture, any shape, real or complex, finite; it is never changed
+    u0        the first picture, any shape, real or complex, finite; the map gets a copy, so it is never changed
     k         how many steps (for a list: at most; default all of them)
     until     a rule (x_new, x_old) -> bool, such as `fixed_point(1e-5)`; the run ends when it first holds
     record    {name: u -> number or tensor}, measured at u^0, u^1, ..., gathered in `Trajectory.curves`
@@ -165,7 +175,7 @@ def run(
         if keep and n % keep == 0:
             kept[n] = u.detach()
 
-    x = start(u0)
+    x = start(u0.clone())
     n, stopped = 0, "k"
     watch(0, image(x))
     orbit = itertools.islice(iterate(step, x), 1, None if total is None else total + 1)
@@ -174,11 +184,17 @@ def run(
             watch(n + 1, image(new))
             old, x, n = x, new, n + 1
             if until is not None and until(x, old):
-                stopped = "until"
+                stopped = "until" if finite(x) else "diverged"
                 break
     except KeyboardInterrupt:
         stopped = "interrupt"
     u = image(x)
+    if stopped == "diverged":
+        warnings.warn(
+            f"The iteration has diverged: after {n} steps its state has NaN or infinite entries. Is a step too large?",
+            StabilityWarning,
+            stacklevel=2,
+        )
     if keep:
         kept[n] = u.detach()
     return Trajectory(u, x, n, stopped, kept, {name: _curve(c) for name, c in curves.items()})
@@ -187,7 +203,7 @@ def run(
 def _value(measured: Any) -> Any:
     """A number as a Python number: thousands of tiny tensors, kept between large ones, would fragment the memory."""
     value = measured.detach().cpu() if isinstance(measured, Tensor) else measured
-    return value.item() if isinstance(value, Tensor) and value.ndim == 0 else value
+    return value.item() if getattr(value, "ndim", 1) == 0 else value
 
 
 def _curve(values: list[Any]) -> Tensor:

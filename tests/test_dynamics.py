@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from companion import Trajectory, fixed_point, iterate, run
+from companion import StabilityWarning, Trajectory, fixed_point, iterate, run
 from companion.dynamics import maps
 
 
@@ -378,3 +378,30 @@ def test_no_graph_is_kept_where_none_is_wanted() -> None:
     with torch.no_grad():
         end = run([Add(1.0)], u0(2))
     assert not end.u.requires_grad
+
+
+# ---- what a blow-up looks like ----------------------------------------------------------------------------------------
+
+
+def test_a_diverging_orbit_is_not_a_fixed_point() -> None:
+    """Squares overflow long before the state does: doubling must not pass for standing still."""
+    with pytest.warns(StabilityWarning, match="diverged: after 1024 steps"):
+        end = run(lambda x: 2 * x, torch.ones(3, dtype=torch.float64), k=5000, until=fixed_point(1e-3))
+    assert end.stopped == "diverged" and end.k == 1024
+
+
+def test_a_shrinking_orbit_runs_to_its_fixed_point() -> None:
+    """Squares underflow long before the state does: halving stops at 0, not at 1e-23."""
+    end = run(lambda x: x / 2, torch.ones(3), until=fixed_point(1e-3))
+    assert end.stopped == "until" and not end.u.any()
+
+
+def test_a_map_that_works_in_place_does_not_change_u0() -> None:
+    """The map gets a copy of u0."""
+    u0 = torch.zeros(3)
+    assert run(lambda u: u.add_(1), u0, k=3).u.tolist() == [3.0, 3.0, 3.0] and not u0.any()
+
+
+def test_recorded_numpy_numbers_are_float64() -> None:
+    curve = run(lambda u: u, torch.ones(2), k=1, record={"a": lambda u: u.numpy()[0]}).curves["a"]
+    assert curve.dtype == torch.float64

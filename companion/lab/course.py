@@ -67,7 +67,7 @@ def table() -> str:
 
 
 def course_map() -> Any:
-    """The map of the course: a column for each part, a box for each lesson, arrows where one returns in another."""
+    """The map of the course: a column for each part, a box for each lesson, in it the lessons where it returns."""
     from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
     from companion.lab.show import CYCLE, plots
@@ -87,9 +87,14 @@ def course_map() -> Any:
             shape = "round,pad=0,rounding_size=0.1"
             ax.add_patch(FancyBboxPatch((x - 1.02, y - 0.42), 2.04, 0.84, shape, fc=fill, ec=colour))
             title = textwrap.fill(f"{lesson.number:02d} {lesson.title}", 21)
-            ax.text(x, y + 0.1, title, ha="center", va="center", fontsize=10.5, color=ink, linespacing=1.0)
-            ax.text(x, y - 0.28, lesson.paper, ha="center", va="center", fontsize=9, color=ink)
+            ax.text(x, y + 0.16, title, ha="center", va="center", fontsize=10.5, color=ink, linespacing=1.0)
+            later = [str(b).zfill(2) for a, b in BRIDGES if a == lesson.number]
+            returns = f"returns in {', '.join(later)}" if later else ""
+            ax.text(x, y - 0.13, lesson.paper, ha="center", va="center", fontsize=9, color=ink)
+            ax.text(x, y - 0.31, returns, ha="center", va="center", fontsize=9, color=ink, style="italic")
     for a, b in BRIDGES:
         ends = (place[a][0] + 1.02, place[a][1]), (place[b][0] - 1.02, place[b][1])
-        ax.add_patch(FancyArrowPatch(*ends, arrowstyle="-|>", mutation_scale=10, color="0.45", lw=1, zorder=0))
+        if ends[1][0] - ends[0][0] < 1:  # between neighbouring columns, where no box is in the way
+            ax.add_patch(FancyArrowPatch(*ends, arrowstyle="-|>", mutation_scale=10, color="0.45", lw=1, zorder=0))
+    ax.text(3.75, -4.5, "filled: written        outlined: to come", ha="center", fontsize=10, color="0.3")
     return fig

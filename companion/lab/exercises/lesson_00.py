@@ -19,7 +19,7 @@ from companion.lab.diagnose import described, same
     title="00.1 a map of one's own",
     expects=Callable,
     hints=["The mean of x and 2 / x lies nearer to the root than either.", "return (x + 2 / x) / 2"],
-    praise="a fixed point is where a map stands still; each step doubles the correct digits",
+    praise="a fixed point is where a map stands still; each step at least doubles the correct digits",
 )
 def heron(step: Callable[[Tensor], Tensor]) -> str | None:
     """A map x -> step(x) whose iteration tends to sqrt(2), fast."""
@@ -28,10 +28,12 @@ def heron(step: Callable[[Tensor], Tensor]) -> str | None:
     out = step(x)
     if not isinstance(out, Tensor) or out.shape != x.shape:
         return f"a map takes a tensor to a tensor of its shape; for (3,) it gave {described(out)}"
+    if (out - root).abs().max() < 1e-12 or (out - out[0]).abs().max() < 1e-12:
+        return "this gives one and the same number, whatever x is: let the iteration find the root"
     if (step(root) - root).abs().max() > 1e-12:
         return f"sqrt(2) is not a fixed point: it goes to {float(step(root)[0]):.4g}"
-    if (step(-root) - root).abs().max() < 1e-12 and (step(x) - root).abs().max() < 1e-12:
-        return "this gives the root at once, whatever x is: let the iteration find it"
+    if (step(out) - x).abs().max() < 1e-12:
+        return "applied twice this gives x back: the orbit never comes nearer"
     end = run(step, x, k=6).u
     error = float((end - root).abs().max())
     return (
@@ -55,6 +57,10 @@ def difference(answer: Callable[[Tensor, float], Tensor]) -> str | None:
     out = answer(u, h)
     if not isinstance(out, Tensor):
         return f"the answer is a tensor; this is {described(out)}"
+    if out.shape == (1, 5, 4):
+        return "this is a difference between the pictures of the batch: count axes from the end"
+    if out.shape == (2, 5, 3):
+        return "this is the difference along x_2, axis -1, and one column is missing; x_1 is axis -2, down the page"
     if out.shape == right[:, 1].shape and (out - right[:, 1]).norm() < 1e-9:
         return "this is the difference along x_2, axis -1; x_1 is axis -2, down the page"
     if out.shape == (2, 4, 4):
@@ -63,8 +69,30 @@ def difference(answer: Callable[[Tensor, float], Tensor]) -> str | None:
         return "the step h is missing: a derivative is a difference divided by h"
     if out.shape == u.shape and (out - (u.roll(-1, -2) - u) / h).norm() < 1e-9:
         return "the last row takes its neighbour from the first; here the border reflects: the difference there is 0"
-    if out.shape == u.shape and (out - (u.roll(-1, 0) - u) / h).norm() < 1e-9:
-        return "this is a difference between the pictures of the batch: count axes from the end"
+    if out.shape != u.shape:
+        return same(out, right[:, 0], 1e-9)
+    slips = {
+        "this is a difference between the pictures of the batch: count axes from the end": (u.roll(-1, 0) - u) / h,
+        "this is the central difference; asked is the forward one, u[n + e_1] - u[n]": torch.gradient(
+            u, spacing=h, dim=-2
+        )[0],
+        "the last row compares with 0 outside the picture; the difference there is 0": torch.diff(
+            u, dim=-2, append=torch.zeros_like(u[..., :1, :])
+        )
+        / h,
+        "this is the backward difference, u[n] - u[n - e_1]": (u - u.roll(1, -2)) / h,
+        "this goes up the page: torch.roll(u, -1, -2) is u[n + e_1], torch.roll(u, 1, -2) is u[n - e_1]": (
+            u.roll(1, -2) - u
+        )
+        / h,
+    }
+    for words, wrong in slips.items():
+        if (out - wrong).norm() < 1e-9:
+            return words
+    if (out[..., :-1, :] - right[:, 0, :-1] * h).norm() < 1e-9:
+        return "the step h is missing (and look at the last row)"
+    if (out[..., :-1] - right[:, 1, :, :-1]).norm() < 1e-9:
+        return "this is along x_2, axis -1; x_1 is axis -2, down the page"
     return same(out, right[:, 0], 1e-9)
 
 
@@ -87,7 +115,14 @@ def descent(step: Callable[[Tensor, Blur, Tensor], Tensor]) -> str | None:
         f = A(truth)
         u = torch.rand(24, 24, generator=generator, dtype=torch.float64)
         g = A.T(A(u) - f)
-        move = u - step(u, A, f)
+        out = step(u, A, f)
+        if not isinstance(out, Tensor) or out.shape != u.shape:
+            return f"a step gives a picture of the shape of u, {tuple(u.shape)}; this is {described(out)}"
+        move = u - out
+        if move.norm() <= 1e-14 * u.norm():
+            return "this stands still: the step moves u by minus a multiple of the gradient"
+        if (out.abs() - g.abs()).norm() < 1e-9 * g.norm():
+            return "this is the gradient itself, up to sign; a step is u minus a multiple of it"
         tau = float((move * g).sum() / (g * g).sum())
         if (move - tau * g).norm() > 1e-9 * move.norm():
             forward = A(A(u) - f)
