@@ -380,7 +380,7 @@ def test_no_graph_is_kept_where_none_is_wanted() -> None:
     assert not end.u.requires_grad
 
 
-# ---- what a blow-up looks like ----------------------------------------------------------------------------------------
+# ---- what a blow-up looks like ----
 
 
 def test_a_diverging_orbit_is_not_a_fixed_point() -> None:

@@ -88,7 +88,7 @@ def course_map() -> Any:
             ax.add_patch(FancyBboxPatch((x - 1.02, y - 0.42), 2.04, 0.84, shape, fc=fill, ec=colour))
             title = textwrap.fill(f"{lesson.number:02d} {lesson.title}", 21)
             ax.text(x, y + 0.16, title, ha="center", va="center", fontsize=10.5, color=ink, linespacing=1.0)
-            later = [str(b).zfill(2) for a, b in BRIDGES if a == lesson.number]
+            later = [str(b).zfill(2) for a, b in sorted(BRIDGES) if a == lesson.number]
             returns = f"returns in {', '.join(later)}" if later else ""
             ax.text(x, y - 0.13, lesson.paper, ha="center", va="center", fontsize=9, color=ink)
             ax.text(x, y - 0.31, returns, ha="center", va="center", fontsize=9, color=ink, style="italic")
