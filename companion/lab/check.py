@@ -229,5 +229,5 @@ def _scalar(value: Any) -> bool | int | float:
 
 
 def _digits(value: bool | int | float) -> str:
-    """Three significant digits; rounding errors with two."""
-    return f"{value:.1e}" if isinstance(value, float) and 0 < abs(value) < 1e-12 else number(value, 3)
+    """Three significant digits; rounding errors with two, and so an exact zero, which another processor may miss."""
+    return f"{value:.1e}" if isinstance(value, float) and abs(value) < 1e-12 else number(value, 3)
