@@ -99,7 +99,7 @@ def test_each_control_changes_the_picture(lesson: str, name: str, controls: dict
 
 @pytest.mark.parametrize(("lesson", "name", "controls"), LIVES)
 def test_the_answer_comes_in_time(lesson: str, name: str, controls: dict[str, Any]) -> None:
-    """The dearest corner, the fastest of seven answers."""
+    """The dearest corner, in at most thirty tries."""
     explorer = getattr(explorers, name)
     dearest = {k: values(c)[-1] for k, c in controls.items()}
 
@@ -108,9 +108,14 @@ def test_the_answer_comes_in_time(lesson: str, name: str, controls: dict[str, An
         work()
         return time.perf_counter() - start
 
-    best, reference = (min(seconds(work) for _ in range(7)) for work in (lambda: explorer(**dearest), arithmetic))
-    allowed = SECONDS * max(1.0, reference / REFERENCE)
-    assert best < allowed, f"{name}{dearest} answers in {1000 * best:.0f} ms; {1000 * allowed:.0f} ms are allowed"
+    best = reference = allowed = float("inf")
+    for _ in range(30):  # the first quiet moment of a shared machine decides
+        best = min(best, seconds(lambda: explorer(**dearest)))
+        reference = min(reference, seconds(arithmetic))
+        allowed = SECONDS * max(1.0, reference / REFERENCE)
+        if best < allowed:
+            return
+    pytest.fail(f"{name}{dearest} answers in {1000 * best:.0f} ms; {1000 * allowed:.0f} ms are allowed")
 
 
 def arithmetic() -> None:
