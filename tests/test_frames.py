@@ -397,3 +397,12 @@ def test_a_moved_transform_keeps_its_dual_beside_it() -> None:
     assert W.dual.device.type == "meta"
     assert W.gains.device.type == "meta"
     assert W.dual.T(W(torch.zeros(9, 9, device="meta"))).shape == (9, 9)
+
+
+def test_moving_a_transform_to_float32_keeps_its_filters_exact() -> None:
+    """W.float(), or that of a module that holds W, must not round the taps: float64 pictures still come back."""
+    W = FrameletTransform(bspline(2), levels=2)
+    holder = torch.nn.Sequential(W).float()
+    u = torch.randn(20, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert holder[0] is W and (W.T(W(u)) - u).abs().max() < 1e-14
+    assert W(u.float()).dtype == torch.float32

@@ -89,7 +89,7 @@ MUTANTS = [
     Mutant(
         "a tap of the filter moves to the left",
         "operators/grid.py",
-        {"left + step * (o + i), u.shape[axis])": "left + step * o + i, u.shape[axis])"},
+        {"left + step * (o + i), like.shape[axis])": "left + step * o + i, like.shape[axis])"},
         FRAMES + "test_the_cascade_is_correlation_with_the_filters_of_22",
     ),
     Mutant(

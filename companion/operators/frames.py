@@ -17,7 +17,7 @@ Paper: (2.1), (2.2), (2.3), Ex 2.1.  Notebook: 02.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -158,6 +158,14 @@ class FrameletTransform(LinearOperator):
     def _zero(self, ell: int) -> tuple[bool, ...]:
         learned = getattr(self, f"q{ell}").requires_grad  # then a tap that starts at 0 may leave it
         return () if learned else tuple((self.bank[ell].taps == 0).ravel().tolist())
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FrameletTransform:
+        """Move, as every Module, but keep the taps in float64: the type of the result is the picture's."""
+        super()._apply(fn, recurse)
+        for name, q in self.named_buffers():
+            if q.dtype != torch.float64:
+                setattr(self, name, torch.tensor(self.bank[int(name[1:])].taps, device=q.device))
+        return self
 
     @property
     def device(self) -> torch.device:

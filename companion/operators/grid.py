@@ -17,7 +17,7 @@ Paper: (2.1), (2.2) ("with a certain boundary condition").  Notebook: 02.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import torch
@@ -95,11 +95,8 @@ def correlate(
     for axis, (left, right) in zip(axes, reach, strict=True):
         v = extend(v, left, right, axis, boundary)
     out = None
-    for tap, k in _taps(q, zero):
-        part = v
-        for axis, (left, _), o, i in zip(axes, reach, origin, k, strict=True):
-            part = part.narrow(axis, left + step * (o + i), u.shape[axis])
-        out = part * tap if out is None else torch.addcmul(out, part, tap)
+    for tap, window in _windows(v, u, q, origin, axes, step, zero):
+        out = window * tap if out is None else torch.addcmul(out, window, tap)
     return torch.zeros_like(u) if out is None else out
 
 
@@ -124,20 +121,27 @@ def correlate_adjoint(
     for axis, (left, right) in zip(axes, reach, strict=True):
         shape[axis] += left + right
     v = d.new_zeros(shape)
-    for tap, k in _taps(q, zero):
-        part = v
-        for axis, (left, _), o, i in zip(axes, reach, origin, k, strict=True):
-            part = part.narrow(axis, left + step * (o + i), d.shape[axis])
-        part.addcmul_(d, tap)
+    for tap, window in _windows(v, d, q, origin, axes, step, zero):
+        window.addcmul_(d, tap)
     for axis, (left, right) in zip(axes, reach, strict=True):
         v = fold(v, left, right, axis, boundary)
     return v
 
 
-def _taps(q: Tensor, zero: Sequence[bool]) -> list[tuple[Tensor, tuple[int, ...]]]:
-    """The pairs (q[k], position of k), without those flagged zero."""
-    where = itertools.product(*map(range, q.shape))
-    return [(q[k], k) for k, skip in zip(where, zero or itertools.repeat(False), strict=False) if not skip]
+def _windows(
+    v: Tensor, like: Tensor, q: Tensor, origin: Sequence[int], axes: Sequence[int], step: int, zero: Sequence[bool]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The pairs (q[k], view of the continued grid v moved by step k and as large as `like`), but for taps flagged
+    zero.
+    """
+    for k, skip in zip(itertools.product(*map(range, q.shape)), zero or itertools.repeat(False), strict=False):
+        if skip:
+            continue
+        window = v
+        for axis, o, n, i in zip(axes, origin, q.shape, k, strict=True):
+            left, _ = _reach(o, n, step)
+            window = window.narrow(axis, left + step * (o + i), like.shape[axis])
+        yield q[k], window
 
 
 def shift(u: Tensor, k: int, axis: int, boundary: str = "periodic") -> Tensor:
