@@ -71,11 +71,7 @@ def answers(explorer: Callable[..., Any], **parameters: Any) -> tuple[np.ndarray
 
 def test_every_lesson_with_a_kernel_has_one() -> None:
     assert {name for name, _, _ in LIVES} == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
-    assert {name for _, name, _ in LIVES} == {n for n, f in vars(explorers).items() if callable(f) and _public(n, f)}
-
-
-def _public(name: str, f: Any) -> bool:
-    return not name.startswith("_") and getattr(f, "__module__", "") == explorers.__name__
+    assert {name for _, name, _ in LIVES} == set(explorers.__all__)
 
 
 @pytest.mark.parametrize(("lesson", "name", "controls"), LIVES)

@@ -2,7 +2,8 @@
 
     from companion.lab import camera, claim, live, show
 
-    images    camera, phantom, step_and_ramp, texture, colour, volume, photographs, credits, psnr, ssim
+    images    camera, phantom, step_and_ramp, texture, colour, volume, photographs, credits
+    quality   psnr, ssim
     show      show, pictures, plots, style, sentence         a figure and its sentence
     figures   curves, stems, stacked, bars                   plots in one line
     raster    pixels, beside                                 what an explorer returns
@@ -25,14 +26,13 @@ from companion.lab.images import (
     credits,
     phantom,
     photographs,
-    psnr,
-    ssim,
     step_and_ramp,
     texture,
     volume,
 )
 from companion.lab.live import film, live
 from companion.lab.machine import device, facts, set_threads
+from companion.lab.quality import psnr, ssim
 from companion.lab.raster import beside, pixels
 from companion.lab.show import pictures, plots, sentence, show, style
 

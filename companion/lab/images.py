@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -182,26 +181,6 @@ def average(u: Float[Tensor, "*batch H W"], n: int) -> Float[Tensor, "*batch n n
     return rows @ u.to(torch.float64) @ columns.T
 
 
-def psnr(u: Tensor, ref: Tensor) -> float:
-    """10 log10(1 / mean |u - ref|^2) in decibels, for grey values that span [0, 1]; infinite where u = ref."""
-    _alike(u, ref)
-    mse = float((u.detach() - ref.detach()).to(torch.float64).square().mean())
-    return math.inf if mse == 0 else -10 * math.log10(mse)
-
-
-def ssim(u: Tensor, ref: Tensor) -> float:
-    """Structural similarity, 1 for equal pictures, through scikit-image with Wang's window (Gaussian, sigma = 1.5).
-
-    Pictures are (H, W) or (3, H, W), with grey values that span [0, 1].
-    """
-    from skimage.metrics import structural_similarity
-
-    _alike(u, ref)
-    a, b = (v.detach().cpu().to(torch.float64).numpy() for v in (u, ref))
-    window: dict[str, Any] = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    return float(structural_similarity(a, b, data_range=1.0, channel_axis=0 if a.ndim == 3 else None, **window))
-
-
 def _own_axes(X: Tensor, Y: Tensor, a: float, b: float, x0: float, y0: float, degrees: float) -> tuple[Tensor, Tensor]:
     """Coordinates in which an ellipse is the unit circle."""
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
@@ -244,10 +223,3 @@ def _divisor(n: int) -> int:
             "Use one of 32, 64, 128, 256, 512."
         )
     return n
-
-
-def _alike(u: Tensor, ref: Tensor) -> None:
-    if u.shape != ref.shape:
-        raise ValueError(
-            f"Two pictures are compared pixel by pixel: equal shapes; got {tuple(u.shape)} and {tuple(ref.shape)}."
-        )

@@ -19,7 +19,8 @@ from torch import Tensor
 from companion import Filter, FrameletTransform, GaussianNoise, bspline, extension_residual
 from companion.lab.check import exercise
 from companion.lab.diagnose import adjoint_gap, described, same
-from companion.lab.images import camera, psnr, texture
+from companion.lab.images import camera, texture
+from companion.lab.quality import psnr
 
 
 @exercise(

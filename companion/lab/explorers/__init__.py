@@ -1,0 +1,13 @@
+r"""The explorers of the lessons: plain functions explorer(**parameters) -> (picture, facts), a file for each lesson.
+
+Each computes with the package, draws with `pixels` (an array is on the page in milliseconds), and answers within 100 ms
+at 256 x 256 on one core. A notebook makes one live by `live(explorers.band, ...)` and prints it by `film(...)`; the
+tests call it at its default, its corners and at random points.
+
+Notebook: all.
+"""
+
+from companion.lab.explorers.lesson_00 import iterated
+from companion.lab.explorers.lesson_02 import band, threshold
+
+__all__ = ["iterated", "band", "threshold"]
