@@ -34,6 +34,10 @@ class StabilityWarning(UserWarning):
     """A step size exceeds the bound under which the iteration is known to be stable; the message states the bound."""
 
 
+class ConvergenceWarning(UserWarning):
+    """An iteration ended before it had converged; the message says what was reached."""
+
+
 @dataclass
 class Trajectory:
     """What `run` returns: the end of the orbit and what was watched on the way.
@@ -130,7 +134,8 @@ def run(
     u0        the first picture, any shape, real or complex, finite; the map gets a copy, so it is never changed
     k         how many steps (for a list: at most; default all of them)
     until     a rule (x_new, x_old) -> bool, such as `fixed_point(1e-5)`; the run ends when it first holds
-    record    {name: u -> number or tensor}, measured at u^0, u^1, ..., gathered in `Trajectory.curves`
+    record    {name: u -> number or tensor}, measured at u^0, u^1, ..., gathered in `Trajectory.curves`; a measure with
+              an attribute `of_state = True`, such as a Problem, is given the state in place of the picture
     keep      keep every keep-th iterate in `Trajectory.kept`, u^0 and the last one included; 0 keeps none
     progress  True or a title: a progress bar, shown once a run has lasted two seconds
 
@@ -168,8 +173,12 @@ def run(
     curves: dict[str, list[Any]] = {name: [] for name in record or {}}
     kept: dict[int, Tensor] = {}
 
-    def watch(n: int, u: Tensor) -> None:
-        values = {name: _value(measure(u.detach())) for name, measure in (record or {}).items()}
+    def watch(n: int, x: State) -> None:
+        u = image(x)
+        values = {
+            name: _value(measure(x if getattr(measure, "of_state", False) else u.detach()))
+            for name, measure in (record or {}).items()
+        }
         for name, value in values.items():  # only now, so that an interrupt leaves curves of equal length
             curves[name].append(value)
         if keep and n % keep == 0:
@@ -177,11 +186,11 @@ def run(
 
     x = start(u0.clone())
     n, stopped = 0, "k"
-    watch(0, image(x))
+    watch(0, x)
     orbit = itertools.islice(iterate(step, x), 1, None if total is None else total + 1)
     try:
         for new in _bar(orbit, total, progress):
-            watch(n + 1, image(new))
+            watch(n + 1, new)
             old, x, n = x, new, n + 1
             if until is not None and until(x, old):
                 stopped = "until" if finite(x) else "diverged"

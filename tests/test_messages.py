@@ -37,6 +37,7 @@ from companion import (
     Mask,
     Shrinkage,
     Soft,
+    Spline,
     SymmetrisedGradient,
     Threshold,
     biorthogonal,
@@ -46,7 +47,10 @@ from companion import (
     correlate_adjoint,
     extension_residual,
     fixed_point,
+    framelet,
     gaussian_kernel,
+    inner,
+    refinable,
     run,
     shift,
     tensor_product,
@@ -319,6 +323,52 @@ FILTERS = [
     ),
 ]
 
+SPLINES = [
+    Case("a spline without pieces", lambda: Spline([[]]), ValueError, "shape (pieces, degree + 1) ... «(1, 0)»"),
+    Case("a spline with NaN", lambda: Spline([[NAN]]), ValueError, "finite coefficients ... «NaN or infinity»"),
+    Case("knots 0 apart", lambda: Spline([[1.0]], 0, 0), ValueError, "start + i step with a step > 0 ... «step=0»"),
+    Case(
+        "a spline at whole numbers",
+        lambda: refinable(2)(torch.arange(3)),
+        TypeError,
+        "torch tensor of real numbers; got «torch.int64». Use x.double().",
+    ),
+    Case("a spline at a number", lambda: refinable(2)(0.5), TypeError, "torch tensor ... got «float». Use x.double()"),
+    Case("moment -1 of a spline", lambda: refinable(2).moment(-1), ValueError, "int x^j f ... j >= 0 ... «-1»"),
+    Case("Gauss's rule of 0 points", lambda: refinable(2).quadrature(0), ValueError, "at least 1 point ... «0»"),
+    Case(
+        "phi_alpha of a low-pass",
+        lambda: refinable(2).antiderivative(),
+        ValueError,
+        "integral «1» is this constant right of its support ... vanishing moments: take a lower order",
+    ),
+    Case("antiderivative -1", lambda: refinable(2).antiderivative(-1), ValueError, "order >= 0 times ... «-1»"),
+    Case("derivative -1", lambda: refinable(2).derivative(-1), ValueError, "order >= 0 times; got «-1»"),
+    Case(
+        "the derivative of a jump",
+        lambda: framelet(HAAR[1], refinable(1)).derivative(),
+        ValueError,
+        "jumps has no weak derivative ... «jumps by -2 at x = 0.5» ... higher order",
+    ),
+    Case("a spline scaled by 0", lambda: refinable(2).scaled(0), ValueError, "factor a > 0 ... «a=0»"),
+    Case("the box of order 0", lambda: refinable(0), ValueError, "order m ... integer >= 1 ... «0»"),
+    Case(
+        "a framelet of a 2-D filter",
+        lambda: framelet(HAAR_2D[1], refinable(1)),
+        ValueError,
+        "one-dimensional filter, in the plane it is a product; got «dimension 2»",
+    ),
+    Case(
+        "a framelet of a spline with knots 0.4 apart",
+        lambda: framelet(HAAR[1], Spline([[1.0]], 0, 0.4)),
+        ValueError,
+        "knots of phi ... 1 / step is whole ... «step=0.4»",
+    ),
+    Case(
+        "an inner product with nothing", lambda: inner(lambda x: x), ValueError, "one spline for each ... «0 splines»"
+    ),
+]
+
 OPERATORS = [
     Case(
         "a correlation with an unknown border",
@@ -579,7 +629,7 @@ RUNS = [
     Case("a test every 0 steps", lambda: fixed_point(1e-3, every=0), ValueError, "every >= 1 ... «every=0»"),
 ]
 
-CASES = [*PICTURES, *FRAMES, *BANKS, *FILTERS, *OPERATORS, *MEASUREMENTS, *SHRINKAGES, *RUNS]
+CASES = [*PICTURES, *FRAMES, *BANKS, *FILTERS, *SPLINES, *OPERATORS, *MEASUREMENTS, *SHRINKAGES, *RUNS]
 NOTHING_CAME = {"a run without k or until"}
 
 

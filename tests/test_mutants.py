@@ -59,6 +59,7 @@ THRESHOLDS = "tests/laws/test_thresholds.py::"
 DYNAMICS = "tests/test_dynamics.py::"
 FILTERS = "tests/test_filters.py::"
 FRAMES = "tests/test_frames.py::"
+SPLINES = "tests/test_splines.py::"
 MEASURE = "tests/test_measure.py::"
 SHRINKAGE = "tests/test_shrinkage.py::"
 MESSAGES = "tests/test_messages.py::test_bad_input_is_answered_by_the_rule_what_came_and_a_remedy"
@@ -171,6 +172,49 @@ MUTANTS = [
         "operators/banks.py",
         {"    for j in range(K):\n": "    for j in range(max(1, K - 1)):\n"},
         FILTERS + "test_the_closed_form_of_the_dual_low_pass",
+    ),
+    # the functions behind the filters
+    Mutant(
+        "framelets of the flipped filter",
+        "operators/splines.py",
+        {"for i, tap in enumerate(q.taps):": "for i, tap in enumerate(q.taps[::-1]):"},
+        SPLINES + "test_framelet_coefficients_are_correlations",
+    ),
+    Mutant(
+        "framelets without the factor 2",
+        "operators/splines.py",
+        {"+= 2 * tap * phi.coefficients": "+= tap * phi.coefficients"},
+        SPLINES + "test_the_refinement_equation",
+    ),
+    Mutant(
+        "the antiderivative forgets the length of an interval",
+        "operators/splines.py",
+        {"np.arange(1, self.degree + 2) * self.step, ": "np.arange(1, self.degree + 2), "},
+        SPLINES + "test_psi_is_the_derivative_of_phi_alpha",
+    ),
+    Mutant(
+        "the pieces of an antiderivative do not meet",
+        "operators/splines.py",
+        {"c[1:, 0] = np.cumsum(mass)[:-1]": "c[:, 0] = np.cumsum(mass)"},
+        SPLINES + "test_psi_is_the_derivative_of_phi_alpha",
+    ),
+    Mutant(
+        "psi_{n-1,k} without its factor 1/2 for each axis",
+        "operators/splines.py",
+        {"k / 2, 2.0 ** (n / 2 - 1))": "k / 2, 2.0 ** ((n - 1) / 2))"},
+        SPLINES + "test_proposition_42_in_the_plane",
+    ),
+    Mutant(
+        "a spline is shifted after it is scaled",
+        "operators/splines.py",
+        {"(self.start + b) / a": "self.start / a + b"},
+        SPLINES + "test_scaling_by_its_definition",
+    ),
+    Mutant(
+        "a function with a moment left is integrated all the same",
+        "operators/splines.py",
+        {"if abs(mass.sum()) > ROUNDING * max": "if abs(mass.sum()) > 10 * max"},
+        SPLINES + "test_a_low_pass_has_no_antiderivative_and_psi_only_so_many",
     ),
     # frames
     Mutant(

@@ -6,6 +6,8 @@ It is an `nn.Module` with two methods, `forward` (u -> A u) and `adjoint` (f -> 
     A(u)         A u                        A.T          the adjoint, itself an operator; A.T.T is A
     A @ B        the composition            A + B, c * A sums and multiples
     A.norm(u)    ||A|| for inputs like u    A.normal_solve(v, rho)   (A^T A + rho I)^{-1} v
+    A.svd(u)     U, s, V for a small u      A.singular_values(u)     s alone, in closed form where there is one
+    A.restrict(f)  P_Lambda f: zero where A measures nothing
 
 To add an operator: subclass, write `forward` and `adjoint`, declare `tight = True` if A^T A = I, override `norm` and
 `normal_solve` where a closed form exists, and register an example in `tests/laws/registry.py`. The laws do the rest.
@@ -15,8 +17,24 @@ Paper: (1.1), (2.1), (2.5).  Notebooks: 00, 01, 02.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
+
+DENSE = 4096  # the most numbers in a domain or range for which a dense matrix is made
+
+
+class SVD(NamedTuple):
+    """A u = sum_i s_i <v_i, u> u_i: singular values s (r,), decreasing; u_i = U[i] in the range, v_i = V[i] in the
+    domain.
+    """
+
+    U: Tensor
+    s: Tensor
+    V: Tensor
 
 
 class LinearOperator(nn.Module):
@@ -34,6 +52,10 @@ class LinearOperator(nn.Module):
     def adjoint(self, f: Tensor) -> Tensor:
         """A^T f."""
         raise TypeError(f"{type(self).__name__} does not define adjoint(f) = A^T f.")
+
+    def restrict(self, f: Tensor) -> Tensor:
+        """P_Lambda f: f where A measures, zero where it measures nothing; P_Lambda A = A. Here f itself.   (1.1)"""
+        return f
 
     @property
     def T(self) -> LinearOperator:
@@ -92,29 +114,60 @@ class LinearOperator(nn.Module):
         Raises RuntimeError, with the residual reached, if k steps do not suffice. Closed forms override this.
         """
         check_rho(rho)
-        tol = 100 * torch.finfo(v.dtype).eps if tol is None else tol
+        return conjugate_gradients(lambda p: self.adjoint(self(p)) + rho * p, v, tol, k)
 
-        def M(p: Tensor) -> Tensor:
-            return self.adjoint(self(p)) + rho * p
+    def svd(self, like: Tensor) -> SVD:
+        r"""A = sum_i s_i u_i v_i^T, for one small picture like `like`, without batch: s_1 >= ... >= s_r >= 0,
+        r = min(m, n).
 
-        x, r = torch.zeros_like(v), v
-        p, rr = r, torch.sum(r * r)
-        goal = tol**2 * rr
-        for _ in range(k):
-            if rr <= goal:
-                return x
-            Mp = M(p)
-            step = rr / torch.sum(p * Mp)
-            x, r = x + step * p, r - step * Mp
-            rr, old = torch.sum(r * r), rr
-            p = r + (rr / old) * p
+        Dense: A is made as an m x n matrix from its columns A e_j. Raises ValueError if m or n is over 4096. The signs
+        of the pairs (u_i, v_i) are arbitrary, and so is the basis where singular values coincide.
+        """
+        n, shape = like.numel(), self(torch.zeros_like(like)).shape
+        if max(n, shape.numel()) > DENSE:
+            raise ValueError(
+                f"The dense SVD of A is for at most {DENSE} numbers in and out; got {n} and {shape.numel()}. Use a "
+                "smaller picture, or A.norm(u) for the largest singular value alone."
+            )
+        basis = torch.eye(n, dtype=torch.promote_types(like.dtype, torch.float32), device=like.device)
+        columns = self(basis.reshape(n, *like.shape)).reshape(n, -1)
+        V, s, U = torch.linalg.svd(columns, full_matrices=False)
+        return SVD(U.reshape(-1, *shape).to(like), s.to(like), V.T.reshape(-1, *like.shape).to(like))
+
+    def singular_values(self, like: Tensor) -> Float[Tensor, "r"]:
+        """s_1 >= ... >= s_r >= 0 for one picture like `like`: all 1 if tight, else by the dense `svd`; overridden where
+        a closed form is known.
+        """
+        return like.new_ones(like.numel()) if self.tight else self.svd(like).s
+
+
+def conjugate_gradients(M: Callable[[Tensor], Tensor], v: Tensor, tol: float | None = None, k: int = 1000) -> Tensor:
+    r"""x with M x = v, for M symmetric and positive definite: |v - M x| <= tol |v| after at most k steps from x = 0.
+
+    M    a function on tensors of v's shape, batch included (one Krylov space serves the batch)
+    tol  relative residual; default 100 times the rounding unit of v's type
+
+    Raises RuntimeError, with the residual reached, if k steps do not suffice.
+    """
+    tol = 100 * torch.finfo(v.dtype).eps if tol is None else tol
+    x, r = torch.zeros_like(v), v
+    p, rr = r, torch.sum(r * r)
+    goal = tol**2 * rr
+    for _ in range(k):
         if rr <= goal:
             return x
-        reached = (rr / torch.sum(v * v)).sqrt().item()
-        raise RuntimeError(
-            f"(A^T A + {rho:g} I) u = v: {k} conjugate-gradient steps reached a relative residual of {reached:.1e}, "
-            f"not {tol:.1e}. Allow more steps (k=...), a larger rho or a looser tol."
-        )
+        Mp = M(p)
+        step = rr / torch.sum(p * Mp)
+        x, r = x + step * p, r - step * Mp
+        rr, old = torch.sum(r * r), rr
+        p = r + (rr / old) * p
+    if rr <= goal:
+        return x
+    reached = (rr / torch.sum(v * v)).sqrt().item()
+    raise RuntimeError(
+        f"M x = v: {k} conjugate-gradient steps reached a relative residual of {reached:.1e}, not {tol:.1e}. "
+        "Allow more steps (k=...), a looser tol, or, if M = A^T A + rho I, a larger rho."
+    )
 
 
 def check_rho(rho: float) -> None:
@@ -155,6 +208,9 @@ class Composition(LinearOperator):
     def adjoint(self, f: Tensor) -> Tensor:
         return self.B.adjoint(self.A.adjoint(f))
 
+    def restrict(self, f: Tensor) -> Tensor:
+        return self.A.restrict(f)
+
 
 class Sum(LinearOperator):
     """(A + B) u = A u + B u."""
@@ -187,3 +243,6 @@ class Multiple(LinearOperator):
 
     def adjoint(self, f: Tensor) -> Tensor:
         return self.c.to(f.dtype) * self.A.adjoint(f)
+
+    def restrict(self, f: Tensor) -> Tensor:
+        return self.A.restrict(f)

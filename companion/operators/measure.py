@@ -4,8 +4,9 @@ r"""f = A u + eta: how a picture is measured.   (1.1)
     Blur        (A u)[n] = sum_k a[k] u[n - k]       deblurring: a is the picture of a point source
     Mask        (A u)[n] = m[n] u[n]                 inpainting: m = 1 where a pixel is known, 0 where it is not
 
-and Gaussian noise eta ~ N(0, sigma^2 I). Each A knows its norm and its least-squares step (A^T A + rho I)^{-1} v in
-closed form where there is one: pointwise for a mask, by the Fourier transform for a periodic blur.
+`PartialFourier` (fourier.py) and `Radon` (radon.py) are the measurements of MRI and CT; noise.py has the noise. Each A
+knows its norm, its singular values and its least-squares step (A^T A + rho I)^{-1} v in closed form where there is one:
+pointwise for a mask, by the Fourier transform for a periodic blur.
 
 Paper: (1.1).  Notebooks: 00, 01.
 """
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
 from companion.operators.checks import check_picture
 from companion.operators.grid import check_boundary, correlate, correlate_adjoint
@@ -45,6 +46,25 @@ class Identity(LinearOperator):
         return v / (1 + rho)
 
 
+def zero_one(m: Tensor, name: str, entry: str) -> Tensor:
+    """m as bools; raises unless it is a tensor of zeros and ones, not all zero. `name` and `entry` are for the message,
+    as in: a mask must know at least one pixel.
+    """
+    if not isinstance(m, Tensor):
+        raise TypeError(
+            f"A {name} is a torch tensor of 0 (unknown) and 1 (known) or of bools; got a {type(m).__name__}."
+        )
+    grey = m[(m != 0) & (m != 1)]
+    if grey.numel():
+        raise ValueError(
+            f"A {name} is a tensor of 0 (unknown) and 1 (known), or of bools; this one has the value "
+            f"{grey[0].item():.3g}. Use m > threshold to make one."
+        )
+    if not bool(m.any()):
+        raise ValueError(f"A {name} must know at least one {entry}; all {m.numel()} entries are 0.")
+    return m.bool()
+
+
 class Mask(LinearOperator):
     r"""(A u)[n] = m[n] u[n], m in {0, 1}: the restriction P_Lambda of inpainting, zero where nothing is known.   (1.1)
 
@@ -57,19 +77,7 @@ class Mask(LinearOperator):
 
     def __init__(self, m: Tensor):
         super().__init__()
-        if not isinstance(m, Tensor):
-            raise TypeError(
-                f"A mask is a torch tensor of 0 (unknown) and 1 (known) or of bools; got a {type(m).__name__}."
-            )
-        grey = m[(m != 0) & (m != 1)]
-        if grey.numel():
-            raise ValueError(
-                "A mask is a tensor of 0 (unknown) and 1 (known), or of bools; this one has the value "
-                f"{grey[0].item():.3g}. Use mask > threshold to make one."
-            )
-        if not bool(m.any()):
-            raise ValueError(f"A mask must know at least one pixel; all {m.numel()} entries are 0.")
-        self.register_buffer("m", m.bool())
+        self.register_buffer("m", zero_one(m, "mask", "pixel"))
 
     def forward(self, u: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
         check_picture(u, "u", self.m.ndim, self.m.device)
@@ -83,6 +91,10 @@ class Mask(LinearOperator):
         """A^T = A."""
         return self.forward(f)
 
+    def restrict(self, f: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
+        """P_Lambda f = m f = A f."""
+        return self.forward(f)
+
     def norm(self, like: Tensor, k: int = 200, tol: float = 1e-6) -> Tensor:
         """||A|| = 1: a projection that is not zero."""
         return torch.ones((), dtype=like.dtype, device=like.device)
@@ -93,6 +105,10 @@ class Mask(LinearOperator):
         if rho == 0 and not bool(self.m.all()):
             raise ValueError(f"A^T A = diag(m) has zeros, so (A^T A + rho I)^{{-1}} needs rho > 0; got rho={rho}.")
         return v / (self.m.to(v.dtype) + rho)
+
+    def singular_values(self, like: Tensor) -> Float[Tensor, "r"]:
+        """m, sorted: as many ones as pixels are known, then zeros."""
+        return self.m.to(like.dtype).expand(like.shape).flatten().sort(descending=True).values
 
 
 class Blur(LinearOperator):
@@ -138,10 +154,7 @@ class Blur(LinearOperator):
         r"""a^(w_j) = sum_k a[k] e^{-i k.w_j} at the frequencies of `torch.fft.rfftn`: the eigenvalues of the periodic
         A.
         """
-        shape = like.shape[-self.dim :]
-        a = like.new_zeros(shape)
-        a[tuple(slice(n) for n in self.kernel.shape)] = self.kernel.to(like.dtype)
-        return torch.fft.rfftn(torch.roll(a, self.origin, self._space()))
+        return torch.fft.rfftn(self._point(like))
 
     def norm(self, like: Tensor, k: int = 200, tol: float = 1e-6) -> Tensor:
         """||A|| = max |a^| if periodic, else by power iteration."""
@@ -158,6 +171,18 @@ class Blur(LinearOperator):
                 f"The blur annihilates a frequency, so (A^T A + rho I)^{{-1}} needs rho > 0; got rho={rho}."
             )
         return self._filter(v, 1 / eigenvalues)
+
+    def singular_values(self, like: Tensor) -> Float[Tensor, "r"]:
+        """|a^(w_j)| at all frequencies, sorted, if periodic: A is diagonal in the Fourier basis; else by `svd`."""
+        if self.boundary != "periodic":
+            return super().singular_values(like)
+        return torch.fft.fftn(self._point(like)).abs().expand(like.shape).flatten().sort(descending=True).values
+
+    def _point(self, like: Tensor) -> Tensor:
+        """A delta_0: the kernel, wrapped around the first pixel."""
+        a = like.new_zeros(like.shape[-self.dim :])
+        a[tuple(slice(n) for n in self.kernel.shape)] = self.kernel.to(like.dtype)
+        return torch.roll(a, self.origin, self._space())
 
     def _filter(self, u: Tensor, symbol: Tensor) -> Tensor:
         if not u.numel():
@@ -193,24 +218,3 @@ def gaussian_kernel(sigma: float, dim: int = 2, radius: int | None = None) -> Te
     line = torch.exp(-(k**2) / (2 * sigma**2))
     a = functools.reduce(lambda a, b: a[..., None] * b, [line] * dim)
     return a / a.sum()
-
-
-class GaussianNoise(nn.Module):
-    r"""f = u + eta, eta ~ N(0, sigma^2 I), independent in every pixel.   (1.1)
-
-    sigma  standard deviation >= 0, in grey values
-    seed   the same seed gives the same noise for the same shape, on every device and in every type (it is drawn in
-           float64)
-    """
-
-    def __init__(self, sigma: float, seed: int = 0):
-        super().__init__()
-        if not 0 <= sigma < float("inf"):
-            raise ValueError(f"The standard deviation sigma of the noise must be finite and >= 0; got {sigma}.")
-        self.sigma, self.seed = sigma, seed
-
-    def forward(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        check_picture(u, "u", 0)
-        generator = torch.Generator().manual_seed(self.seed)
-        eta = torch.randn(u.shape, generator=generator, dtype=torch.float64)
-        return u + self.sigma * eta.to(u)

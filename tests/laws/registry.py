@@ -31,6 +31,7 @@ from companion import (
     IsotropicSoft,
     LinearOperator,
     Mask,
+    PartialFourier,
     Soft,
     SymmetrisedGradient,
     Threshold,
@@ -193,6 +194,22 @@ def measurements() -> Iterator[OperatorExample]:
         yield OperatorExample(f"blur-gaussian-{boundary}", partial(Blur, a, boundary), (7, 6), half)
 
 
+def scanners() -> Iterator[OperatorExample]:
+    """Fourier coefficients of real and of complex pictures: patterns that are symmetric, that are not, and all of k."""
+    for label, m in (
+        ("line", some(7)),
+        ("alone", torch.arange(6) == 1),  # a frequency without its opposite
+        ("line-all", torch.ones(5)),
+        ("plane", some(4, 5)),
+        ("numbers", some(6, 3).double()),
+        ("plane-all", torch.ones(3, 4, dtype=torch.bool)),
+        ("space", some(2, 3, 4)),
+    ):
+        for phase in (False, True):
+            name = f"fourier-{label}" + "-phase" * phase
+            yield OperatorExample(name, partial(PartialFourier, m, m.ndim, phase), (2,) * phase + m.shape, False)
+
+
 def differences() -> Iterator[OperatorExample]:
     """Every finite difference in dimensions 1-3, with a step h that is not 1."""
     for boundary in ("periodic", "reflect"):
@@ -219,7 +236,7 @@ def algebra() -> Iterator[OperatorExample]:
     yield OperatorExample("negative-hessian", lambda: -Hessian(dim=1), (7,))
 
 
-OPERATORS: list[OperatorExample] = [*frames(), *measurements(), *differences(), *algebra()]
+OPERATORS: list[OperatorExample] = [*frames(), *measurements(), *scanners(), *differences(), *algebra()]
 
 
 # ---- thresholds -------------------------------------------------------------------------------------------------

@@ -1,0 +1,144 @@
+r"""|lam . d|_1, its isotropic sister, and a box: proximal maps that shrink and clip.   (2.4)-(2.6), (4.2)
+
+    L1        sum lam |v - f|                      entry by entry: a data term, or with f = 0 a penalty
+    GroupL1   sum_k lam (sum_i |v_i[k]|^2)^{1/2}   one Euclidean length for each pixel k
+    Box       0 if lo <= v <= hi, else infinity
+
+Paper: (2.4)-(2.6), (4.2).  Notebooks: 01, 04.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from companion.energies.functional import Functional, check_data
+
+
+class L1(Functional):
+    r"""sum lam |v - f|: |lam . d|_1 of (2.4)-(2.6) for f = 0; -log of a Laplacian likelihood for lam = 1/b.
+
+    lam  one number >= 0, or a tensor that broadcasts over the bands of v, such as W.weights(lam), 0 on the average
+    f    the data; 0.0 for a penalty
+
+    prox_tau is soft thresholding of v - f at tau lam. Raises ValueError for lam < 0 and where lam has one entry for
+    each of another number of bands.
+    """
+
+    proximal = True
+    lam: Tensor
+    f: Tensor
+
+    def __init__(self, lam: Tensor | float, f: Tensor | float = 0.0):
+        super().__init__()
+        self.register_buffer("lam", check_lam(lam))
+        self.register_buffer("f", check_data(f))
+
+    def forward(self, v: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
+        return (self.check(v) * (v - self.f).abs()).sum()
+
+    def prox(self, v: Float[Tensor, "*shape"], tau: float) -> Float[Tensor, "*shape"]:
+        bound = tau * self.check(v)
+        return v - torch.clamp(v - self.f, -bound, bound)
+
+    def conjugate(self, p: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
+        """<p, f> if |p| <= lam, else infinity."""
+        outside = bool((p.abs() > self.check(p) * (1 + 1e-5) + torch.finfo(p.dtype).tiny).any())
+        return p.new_tensor(math.inf) if outside else (p * self.f).sum()
+
+    def check(self, v: Tensor) -> Tensor:
+        """lam in the type of v; ValueError unless it is one number, or one for each band of v."""
+        lam = self.lam
+        if lam.ndim > v.ndim or any(m not in (1, n) for m, n in zip(lam.shape[::-1], v.shape[::-1], strict=False)):
+            raise ValueError(
+                f"lam has shape {tuple(lam.shape)}, the coefficients {tuple(v.shape)}: one lam, or one for each band. "
+                "W.weights(lam) of the same W has the right shape."
+            )
+        return lam.to(v.dtype)
+
+
+class GroupL1(Functional):
+    r"""sum_k sum_g lam_g (sum_{i in g} |v_i[k]|^2)^{1/2}: one Euclidean length for each pixel k and group g.   (4.2)
+
+    lam    >= 0, one number or one for each group
+    axis   the axis i: components of a gradient, bands of a transform (negative)
+    sizes  how the axis is cut into groups of neighbours, such as (1, 3, 3) for the average and two levels of Haar's W;
+           by default one group
+
+    prox_tau shortens each length by tau lam_g, to no less than 0.
+    """
+
+    proximal = True
+    lam: Tensor
+
+    def __init__(self, lam: Tensor | float, axis: int = -3, sizes: tuple[int, ...] | None = None):
+        super().__init__()
+        self.register_buffer("lam", check_lam(lam))
+        if self.lam.numel() not in (1, len(sizes or (1,))):
+            raise ValueError(
+                f"GroupL1 takes one lam, or one for each of its {len(sizes or (1,))} groups; got {self.lam.numel()}."
+            )
+        self.axis, self.sizes = axis, sizes
+
+    def forward(self, v: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
+        parts = [lam * torch.linalg.vector_norm(part, dim=self.axis).sum() for lam, part in self._groups(v)]
+        return torch.stack(parts).sum()
+
+    def prox(self, v: Float[Tensor, "*shape"], tau: float) -> Float[Tensor, "*shape"]:
+        out = []
+        for lam, part in self._groups(v):
+            size = part.square().sum(self.axis, keepdim=True).clamp_min(torch.finfo(v.dtype).tiny).sqrt()
+            out.append(part * (1 - (tau * lam / size).clamp(max=1.0)))
+        return torch.cat(out, self.axis)
+
+    def conjugate(self, p: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
+        """0 if every length is at most lam_g, else infinity."""
+        long = [torch.linalg.vector_norm(part, dim=self.axis).max() > lam * (1 + 1e-5) for lam, part in self._groups(p)]
+        return p.new_tensor(math.inf if any(map(bool, long)) else 0.0)
+
+    def _groups(self, v: Tensor) -> list[tuple[Tensor, Tensor]]:
+        sizes = self.sizes or (v.shape[self.axis],)
+        if sum(sizes) != v.shape[self.axis]:
+            raise ValueError(
+                f"The groups {sizes} have {sum(sizes)} members, axis {self.axis} has {v.shape[self.axis]}."
+            )
+        lam = self.lam.to(v.dtype).flatten().expand(len(sizes))
+        return list(zip(lam.unbind(), v.split(list(sizes), self.axis), strict=True))
+
+
+class Box(Functional):
+    r"""0 if lo <= v <= hi, else infinity: grey values that are known to lie between two bounds."""
+
+    proximal = True
+
+    def __init__(self, lo: float = 0.0, hi: float = math.inf):
+        super().__init__()
+        if not lo <= hi:
+            raise ValueError(f"A box needs lo <= hi; got lo={lo}, hi={hi}.")
+        self.lo, self.hi = lo, hi
+
+    def forward(self, v: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
+        outside = bool(((v < self.lo) | (v > self.hi)).any())
+        return v.new_tensor(math.inf if outside else 0.0)
+
+    def prox(self, v: Float[Tensor, "*shape"], tau: float) -> Float[Tensor, "*shape"]:
+        return v.clamp(self.lo, self.hi)
+
+    def conjugate(self, p: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
+        """sum max(lo p, hi p), entry by entry."""
+        lo, hi = (torch.where(p == 0, p, bound * p) for bound in (self.lo, self.hi))
+        return torch.maximum(lo, hi).sum()
+
+
+def check_lam(lam: Tensor | float) -> Tensor:
+    """lam as a float64 tensor; ValueError unless it is finite and >= 0."""
+    value = torch.as_tensor(lam, dtype=torch.float64)
+    if not bool((value >= 0).all() and torch.isfinite(value).all()):
+        raise ValueError(
+            "A weight lam must be finite and >= 0 in every band, or the model is not convex; got "
+            f"{value.flatten().tolist()[:8]}."
+        )
+    return value
