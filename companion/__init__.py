@@ -35,6 +35,7 @@ from companion.operators.grid import correlate, correlate_adjoint, shift
 from companion.operators.linear import SVD, LinearOperator, conjugate_gradients
 from companion.operators.measure import Blur, Identity, Mask, gaussian_kernel
 from companion.operators.noise import GaussianNoise, LaplacianNoise, PoissonNoise
+from companion.operators.radon import Radon, ellipse_projection
 from companion.operators.splines import Spline, framelet, inner, refinable
 
 __version__ = "0.1.0"
@@ -72,6 +73,7 @@ __all__ = [
     "PartialFourier",
     "PoissonNoise",
     "Problem",
+    "Radon",
     "SVD",
     "Shrinkage",
     "Soft",
@@ -91,6 +93,7 @@ __all__ = [
     "correlate",
     "correlate_adjoint",
     "data_term",
+    "ellipse_projection",
     "extension_residual",
     "fixed_point",
     "framelet",

@@ -30,6 +30,7 @@ SIGNALS = {
     "camera": lab.camera,
     "texture": lab.texture,
     "colour": lab.colour,
+    "mr_slice": lab.mr_slice,
     "phantom": lab.phantom,
     "volume": lambda: lab.volume(32),
 }
@@ -252,6 +253,23 @@ def test_camera_is_block_means():
     assert torch.equal(lab.photographs(128)["camera"], lab.camera(128))
 
 
+def test_the_mr_slice_is_a_head_with_its_forehead_up_and_nothing_around_it():
+    import nibabel
+
+    u = lab.mr_slice()
+    assert u.shape == (128, 128) and torch.equal(lab.mr_slice(32), average(u, 32))
+    assert torch.count_nonzero(u[:16]) == torch.count_nonzero(u[-16:]) == 0  # padded
+    assert 0.001 < float((u == 1).double().mean()) < 0.01  # clipped: half a per cent of 96 rows
+    head = u > 0.3
+    assert head.any(1).sum() > 1.2 * head.any(0).sum(), "longer from forehead to back than from ear to ear"
+    file = Path(nibabel.__file__).parent / "tests" / "data" / "example4d.nii.gz"
+    volume = nibabel.as_closest_canonical(nibabel.load(file)).get_fdata()  # axes towards right, front, top
+    seen = torch.from_numpy(volume[::-1, ::-1, 15, 0].T.copy())  # the patient's right is on the left
+    torch.testing.assert_close(u[16:-16], (seen / seen.quantile(0.995)).clamp(0, 1))
+    with pytest.raises(ValueError, match="divides 128; got n = 256"):
+        lab.mr_slice(256)
+
+
 def test_averages_keep_the_mean_and_constants():
     u = torch.rand(2, 30, 45, dtype=torch.float64)
     assert torch.allclose(average(u, 7).mean((-2, -1)), u.mean((-2, -1)), rtol=1e-13)
@@ -340,13 +358,13 @@ def test_credits_agree_with_the_documentation_of_scikit_image(name, words):
 
 
 def test_nothing_is_downloaded(monkeypatch, tmp_path):
-    """Every photograph is read out of the installed scikit-image: with no cache and no sockets."""
+    """Every photograph is read out of an installed package: with no cache and no sockets."""
     code = (
         "import socket\n"
         "def refuse(*a, **k): raise OSError('no network')\n"
         "socket.socket.connect = refuse\n"
         "from companion import lab\n"
-        "lab.photographs(32), lab.texture(32), lab.colour(32)\n"
+        "lab.photographs(32), lab.texture(32), lab.colour(32), lab.mr_slice(32)\n"
     )
     env = {
         "HOME": str(tmp_path),

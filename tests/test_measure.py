@@ -1,7 +1,7 @@
-"""f = A u + eta: what the blur, the mask and the noise of (1.1) do to a picture."""
+"""f = A u + eta: what the blur and the mask of (1.1) do to a picture."""
 
 from itertools import product
-from math import ceil, pi, sqrt
+from math import ceil, pi
 
 import numpy as np
 import pytest
@@ -184,47 +184,7 @@ def test_the_identity_measures_the_picture_itself() -> None:
     assert A.norm(u).item() == 1.0
 
 
-# ---- noise ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.paper("(1.1)")
-def test_gaussian_noise_has_its_mean_deviation_and_shape() -> None:
-    n = 200_000
-    eta = GaussianNoise(0.2)(torch.full((n,), 0.5, dtype=torch.float64)) - 0.5
-    assert abs(eta.mean().item()) < 4 * 0.2 / sqrt(n)
-    assert eta.std().item() == pytest.approx(0.2, rel=4 / sqrt(2 * n))
-    assert (eta / 0.2).pow(3).mean().item() == pytest.approx(0, abs=4 * sqrt(15 / n))
-    assert (eta / 0.2).pow(4).mean().item() == pytest.approx(3, abs=4 * sqrt(96 / n))
-
-
-def test_gaussian_noise_is_independent_from_pixel_to_pixel() -> None:
-    eta = GaussianNoise(1.0)(torch.zeros(300, 300, dtype=torch.float64))
-    for moved in (eta.roll(1, 0), eta.roll(1, 1), eta.mT):
-        assert abs((eta * moved).mean().item()) < 5 * (1 / 300 + 1 / 300 * (moved is eta.mT))
-
-
-def test_a_seed_is_a_noise() -> None:
-    """The same in every type, another for another seed, whatever the caller's own random numbers are."""
-    u = picture(5, 6)
-    eta = GaussianNoise(0.1, seed=3)(u) - u
-    torch.manual_seed(99)
-    assert torch.equal(GaussianNoise(0.1, seed=3)(u) - u, eta)
-    single = GaussianNoise(0.1, seed=3)(u.float())
-    assert single.dtype == torch.float32
-    torch.testing.assert_close(single.double() - u, eta, rtol=0, atol=1e-6)
-    assert not torch.equal(GaussianNoise(0.1, seed=4)(u) - u, eta)
-    assert torch.equal(GaussianNoise(0.0)(u), u)
-    before = torch.get_rng_state()
-    GaussianNoise(0.1)(u)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_noise_keeps_gradients_and_input() -> None:
-    u = picture(3, 4).requires_grad_()
-    before = u.detach().clone()
-    GaussianNoise(0.5)(u).sum().backward()
-    assert torch.equal(u.grad, torch.ones(3, 4, dtype=torch.float64))
-    assert torch.equal(u.detach(), before)
+# ---- f = A u + eta -----------------------------------------------------------------------------------------------
 
 
 def test_a_measurement_is_an_operator_then_noise() -> None:

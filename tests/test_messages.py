@@ -33,8 +33,12 @@ from companion import (
     Hessian,
     Identity,
     IsotropicSoft,
+    LaplacianNoise,
     LinearOperator,
     Mask,
+    PartialFourier,
+    PoissonNoise,
+    Radon,
     Shrinkage,
     Soft,
     Spline,
@@ -42,18 +46,23 @@ from companion import (
     Threshold,
     biorthogonal,
     bspline,
+    cartesian_pattern,
     check_bank,
     correlate,
     correlate_adjoint,
+    ellipse_projection,
     extension_residual,
     fixed_point,
     framelet,
     gaussian_kernel,
     inner,
+    radial_pattern,
+    random_pattern,
     refinable,
     run,
     shift,
     tensor_product,
+    to_complex,
 )
 
 MARKS = {ord("«"): None, ord("»"): None}
@@ -101,6 +110,7 @@ TAKES_A_PICTURE = {
     "Hessian": lambda: Hessian(),
     "Blur": lambda: Blur(gaussian_kernel(0.5)),
     "Blur, reflect": lambda: Blur(gaussian_kernel(0.5), boundary="reflect"),
+    "Radon": lambda: Radon(16, 3),
 }
 PICTURES = [
     Case(f"{name}: {what}", lambda make=make, u=u: make()(u), error, text)
@@ -460,8 +470,8 @@ OPERATORS = [
         "too few conjugate gradients",
         lambda: Gradient().normal_solve(image(), 1e-3, k=2),
         RuntimeError,
-        "(A^T A + 0.001 I) u = v: «2 conjugate-gradient steps» reached a relative residual ... "
-        "Allow more steps ... a larger rho or a looser tol.",
+        "M x = v: «2 conjugate-gradient steps» reached a relative residual ... "
+        "Allow more steps ... a looser tol, or, if M = A^T A + rho I, a larger rho.",
     ),
 ]
 
@@ -470,7 +480,7 @@ MEASUREMENTS = [
         "a grey mask",
         lambda: Mask(torch.tensor([0.0, 0.5])),
         ValueError,
-        "0 (unknown) and 1 (known) ... «0.5» ... mask > threshold",
+        "0 (unknown) and 1 (known) ... «0.5» ... m > threshold",
     ),
     Case(
         "a mask that is a list", lambda: Mask([0, 1]), TypeError, "0 (unknown) and 1 (known) or of bools; got a «list»."
@@ -543,6 +553,115 @@ MEASUREMENTS = [
         "floating point ... «torch.int64»",
     ),
     Case("noise on a complex image", lambda: GaussianNoise(0.1)(image() + 0j), TypeError, "real ... «torch.complex64»"),
+]
+
+SCANS = [
+    Case("no pixels", lambda: Radon(0, 60), ValueError, "n x n with an integer n >= 1; got n=«0»."),
+    Case("half a pixel", lambda: Radon(16.5, 60), ValueError, "n x n with an integer n >= 1; got n=«16.5»."),
+    Case("0 angles", lambda: Radon(16, 0), ValueError, "at least one angle ... number K >= 1 ... shape of «(0,)»."),
+    Case("a list of no angles", lambda: Radon(16, []), ValueError, "at least one angle ... degrees ... «(0,)»."),
+    Case("a table of angles", lambda: Radon(16, torch.ones(2, 3)), ValueError, "a list or 1-d tensor ... «(2, 3)»."),
+    Case("the angle NaN", lambda: Radon(16, [0.0, NAN]), ValueError, "finite numbers of degrees; got «nan»."),
+    Case("0 detectors", lambda: Radon(16, 60, 0), ValueError, "an integer number D >= 1 of detectors; got «0»."),
+    Case(
+        "projections of another size",
+        lambda: Radon(8, 60)(image()),
+        ValueError,
+        "projects 8 x 8 pixels; got shape «(16, 16)». Use Radon(n, angles).",
+    ),
+    Case(
+        "data of other angles",
+        lambda: Radon(16, 60, 25).T(image()),
+        ValueError,
+        "last axes of f are (angles, detectors) = (60, 25); got shape «(16, 16)».",
+    ),
+    Case(
+        "a flat ellipse",
+        lambda: ellipse_projection(torch.zeros(1), torch.zeros(1), 0.5, 0.0),
+        ValueError,
+        "semi-axes ... lengths a, b > 0; got a=0.5, «b=0.0».",
+    ),
+    Case("scale -1", lambda: LaplacianNoise(-1.0), ValueError, "scale b of Laplacian noise ... >= 0; got «-1.0»."),
+    Case("infinite scale", lambda: LaplacianNoise(INF), ValueError, "mean of |eta|, must be finite ... «inf»"),
+    Case("no photons", lambda: PoissonNoise(0.0), ValueError, "peak of Poisson noise ... > 0; got «0.0»."),
+    Case(
+        "counts of a negative picture",
+        lambda: PoissonNoise(10.0)(holed(-0.25)),
+        ValueError,
+        "A Poisson mean cannot be negative: «2 of the 256» entries of v are, the least is «-0.25» ... clamp_min(0)",
+    ),
+    Case(
+        "the SVD of a large picture",
+        lambda: Gradient().svd(torch.zeros(64, 64)),
+        ValueError,
+        "dense SVD ... at most 4096 numbers ... got «4096 and 8192» ... A.norm(u)",
+    ),
+    Case(
+        "a pattern that samples nothing",
+        lambda: PartialFourier(torch.zeros(4, 4)),
+        ValueError,
+        "A sampling pattern must know at least one frequency; «all 16 entries are 0».",
+    ),
+    Case(
+        "a density for a pattern",
+        lambda: PartialFourier(torch.full((4, 4), 0.25)),
+        ValueError,
+        "A sampling pattern is a tensor of 0 (unknown) and 1 (known) ... «0.25»",
+    ),
+    Case(
+        "a pattern of a line for a picture",
+        lambda: PartialFourier(torch.ones(16)),
+        ValueError,
+        "pattern has the picture's dim = 1, 2 or 3 axes ... got shape «(16,)» with dim=2.",
+    ),
+    Case(
+        "a pattern of another shape",
+        lambda: PartialFourier(torch.ones(8, 8))(image()),
+        ValueError,
+        "sampling pattern has shape (8, 8), so the last axes of u must too; got shape «(16, 16)».",
+    ),
+    Case(
+        "a complex picture",
+        lambda: PartialFourier(torch.ones(16, 16))(image() + 0j),
+        TypeError,
+        "u is held as a real tensor with an axis of length 2 ... «torch.complex64». Use to_real(u) ... phase=True",
+    ),
+    Case(
+        "complex data",
+        lambda: PartialFourier(torch.ones(16, 16)).T(image() + 0j),
+        TypeError,
+        "f is held as a real tensor with an axis of length 2 ... «torch.complex64». Use to_real(f)",
+    ),
+    Case(
+        "data without real and imaginary part",
+        lambda: PartialFourier(torch.ones(16, 16)).T(image()),
+        ValueError,
+        "axis of length 2 before the 2 space axes ... «torch.float32 of shape (16, 16)». to_real(z, dim)",
+    ),
+    Case(
+        "complex numbers with three parts",
+        lambda: to_complex(torch.ones(3, 4, 4)),
+        ValueError,
+        "axis of length 2 before the 2 space axes ... shape «(3, 4, 4)»",
+    ),
+    Case(
+        "unknown frequencies and rho = 0",
+        lambda: PartialFourier(radial_pattern(16, 2)).normal_solve(image(), 0.0),
+        ValueError,
+        "leaves frequencies unknown, so (A^T A + rho I)^{-1} needs rho > 0; got «rho=0.0».",
+    ),
+    Case("a pattern of size 0", lambda: radial_pattern(0, 3), ValueError, "n x n with n >= 1; got «n=0»."),
+    Case("no lines", lambda: radial_pattern(16, 0), ValueError, "lines >= 1 ... got «lines=0»."),
+    Case("slower than all rows", lambda: cartesian_pattern(16, 0.5), ValueError, "n / rows >= 1; got «0.5»."),
+    Case("more centre than rows", lambda: cartesian_pattern(16, 4, 1.5), ValueError, "in [0, 1]; got «1.5»."),
+    Case(
+        "too fast for the centre",
+        lambda: cartesian_pattern(100, 20),
+        ValueError,
+        "= 5 rows hold no centre of 8 rows; got «n=100, acceleration=20, centre=0.08». Lower",
+    ),
+    Case("no frequency", lambda: random_pattern(16, 0.0), ValueError, "fraction ... in (0, 1]; got «0.0»."),
+    Case("growing density", lambda: random_pattern(16, 0.5, -1.0), ValueError, "decay >= 0; got «-1.0»."),
 ]
 
 SHRINKAGES = [
@@ -629,7 +748,7 @@ RUNS = [
     Case("a test every 0 steps", lambda: fixed_point(1e-3, every=0), ValueError, "every >= 1 ... «every=0»"),
 ]
 
-CASES = [*PICTURES, *FRAMES, *BANKS, *FILTERS, *SPLINES, *OPERATORS, *MEASUREMENTS, *SHRINKAGES, *RUNS]
+CASES = [*PICTURES, *FRAMES, *BANKS, *FILTERS, *SPLINES, *OPERATORS, *MEASUREMENTS, *SCANS, *SHRINKAGES, *RUNS]
 NOTHING_CAME = {"a run without k or until"}
 
 

@@ -61,6 +61,10 @@ FILTERS = "tests/test_filters.py::"
 FRAMES = "tests/test_frames.py::"
 SPLINES = "tests/test_splines.py::"
 MEASURE = "tests/test_measure.py::"
+RADON = "tests/test_radon.py::"
+FOURIER = "tests/test_fourier.py::"
+NOISE = "tests/test_noise.py::"
+SPECTRA = "tests/laws/test_spectra.py::"
 SHRINKAGE = "tests/test_shrinkage.py::"
 MESSAGES = "tests/test_messages.py::test_bad_input_is_answered_by_the_rule_what_came_and_a_remedy"
 
@@ -300,7 +304,7 @@ MUTANTS = [
     Mutant(
         "the blur correlates",
         "operators/measure.py",
-        {"torch.roll(a, self.origin, self._space()))": "torch.roll(a, self.origin, self._space())).conj()"},
+        {"torch.fft.rfftn(self._point(like))": "torch.fft.rfftn(self._point(like)).conj()"},
         MEASURE + "test_the_picture_of_a_point_is_the_kernel",
     ),
     Mutant(
@@ -317,15 +321,172 @@ MUTANTS = [
     ),
     Mutant(
         "the noise ignores its seed",
-        "operators/measure.py",
-        {".manual_seed(self.seed)": ".manual_seed(0)"},
-        MEASURE + "test_a_seed_is_a_noise",
+        "operators/noise.py",
+        {".manual_seed(self.seed)\n        eta": ".manual_seed(0)\n        eta"},
+        NOISE + "test_a_seed_is_a_noise",
     ),
     Mutant(
         "the noise turns float32 into float64",
+        "operators/noise.py",
+        {"self.sigma * eta.to(v)": "self.sigma * eta"},
+        NOISE + "test_a_seed_is_a_noise",
+    ),
+    Mutant(
+        "Laplacian noise of deviation b",
+        "operators/noise.py",
+        {"torch.log1p(-w.abs())": "torch.log1p(-w.abs()) / 2**0.5"},
+        NOISE + "test_laplacian_noise_has_its_mean_variance_and_tails",
+    ),
+    Mutant(
+        "exponential noise: the sign of the Laplacian is lost",
+        "operators/noise.py",
+        {"-w.sign() * torch.log1p": "-torch.log1p"},
+        NOISE + "test_laplacian_noise_has_its_mean_variance_and_tails",
+    ),
+    Mutant(
+        "counts instead of intensities",
+        "operators/noise.py",
+        {"generator=generator) / self.peak": "generator=generator)"},
+        NOISE + "test_poisson_noise_has_its_mean_and_variance",
+    ),
+    Mutant(
+        "negative intensities are clipped in silence",
+        "operators/noise.py",
+        {"if bool(negative.any()):": "if bool(negative.all()):"},
+        NOISE + "test_dark_pixels_are_exact_and_rounding_counts_as_dark",
+    ),
+    Mutant(
+        "a Fourier transform that is not unitary",
+        "operators/fourier.py",
+        {', norm="ortho")': ")"},
+        FOURIER + "test_all_frequencies_are_an_isometry",
+    ),
+    Mutant(
+        "the adjoint takes the modulus for the real part",
+        "operators/fourier.py",
+        {"else u.real\n\n    def restrict": "else u.abs()\n\n    def restrict"},
+        LAWS + "test_the_adjoint_moves_across_the_inner_product",
+    ),
+    Mutant(
+        "the opposite frequency is forgotten",
+        "operators/fourier.py",
+        {"opposite = self.m if self.phase else": "opposite = self.m if True else"},
+        LAWS + "test_normal_solve_is_the_dense_solve",
+    ),
+    Mutant(
+        "m[-k] without the wrap: the pattern is only flipped",
+        "operators/fourier.py",
+        {"self.m.flip(axes).roll((1,) * self.dim, axes)": "self.m.flip(axes)"},
+        FOURIER + "test_the_normal_operator_weighs_a_frequency_by_how_often_it_is_seen",
+    ),
+    Mutant(
+        "eigenvalues of A^T A for singular values of A",
+        "operators/fourier.py",
+        {"self.weight().sqrt().to(like).expand": "self.weight().to(like).expand"},
+        SPECTRA + "test_singular_values_are_those_of_the_matrix",
+    ),
+    Mutant(
+        "the singular values of a blur are not sorted",
         "operators/measure.py",
-        {"self.sigma * eta.to(u)": "self.sigma * eta"},
-        MEASURE + "test_a_seed_is_a_noise",
+        {".abs().expand(like.shape).flatten().sort(descending=True).values": ".abs().expand(like.shape).flatten()"},
+        SPECTRA + "test_singular_values_are_those_of_the_matrix",
+    ),
+    Mutant(
+        "the rows of a Cartesian pattern are columns",
+        "operators/fourier.py",
+        {"m[score.argsort()[:rows]] = True": "m[:, score.argsort()[:rows]] = True"},
+        FOURIER + "test_cartesian_patterns_keep_whole_rows_as_many_as_asked",
+    ),
+    Mutant(
+        "the centre comes on top of the rows asked for",
+        "operators/fourier.py",
+        {"m[score.argsort()[:rows]] = True": "m[score.argsort()[: rows + central]] = True"},
+        FOURIER + "test_cartesian_patterns_keep_whole_rows_as_many_as_asked",
+    ),
+    Mutant(
+        "the race rewards the high frequencies",
+        "operators/fourier.py",
+        {") ** decay\n": ") ** -decay\n"},
+        FOURIER + "test_the_race_draws_with_the_weights",
+    ),
+    Mutant(
+        "conjugate gradients forget the old direction",
+        "operators/linear.py",
+        {"p = r + (rr / old) * p": "p = r"},
+        SPECTRA + "test_a_diagonal_system_takes_as_many_steps_as_it_has_eigenvalues",
+    ),
+    # projections
+    Mutant(
+        "degrees are taken for radians",
+        "operators/radon.py",
+        {"torch.cos(torch.deg2rad(phi)), torch.sin(torch.deg2rad(phi))": "torch.cos(phi), torch.sin(phi)"},
+        RADON + "test_entries_are_the_areas_that_pixels_and_strips_share",
+    ),
+    Mutant(
+        "y points downwards",
+        "operators/radon.py",
+        {"((n - 1) / 2 - i) * s": "(i - (n - 1) / 2) * s"},
+        RADON + "test_the_data_are_scikit_images",
+    ),
+    Mutant(
+        "the picture is projected transposed",
+        "operators/radon.py",
+        {"torch.stack([fold(v) for": "torch.stack([fold(v.transpose(0, 1)) for"},
+        RADON + "test_columns_and_rows",
+    ),
+    Mutant(
+        "a quarter turn to the wrong side",
+        "operators/radon.py",
+        {"lambda u: u.rot90(-1, (0, 1)), lambda v: v.rot90(1, (0, 1))": "lambda u: u.rot90(), lambda v: v.rot90(-1)"},
+        RADON + "test_entries_are_the_areas_that_pixels_and_strips_share",
+    ),
+    Mutant(
+        "the projections count pixels: h is forgotten",
+        "operators/radon.py",
+        {"(share[seen] * (2 / n))": "share[seen]"},
+        RADON + "test_every_projection_carries_the_mass",
+    ),
+    Mutant(
+        "every shadow is one pixel wide",
+        "operators/radon.py",
+        {"first = torch.floor(centre - (c + s) / 2)": "first = torch.floor(centre - 0.5)"},
+        RADON + "test_every_projection_carries_the_mass",
+    ),
+    Mutant(
+        "a shadow has no slopes",
+        "operators/radon.py",
+        {"r - r * r / (2 * s).clamp_min(1e-300)": "r / 2"},
+        RADON + "test_entries_are_the_areas_that_pixels_and_strips_share",
+    ),
+    Mutant(
+        "half a turn does not mirror the row",
+        "operators/radon.py",
+        {"k = torch.where(mirrored[:, None], k.flip(0), k)": "k = torch.where(mirrored[:, None], k, k)"},
+        RADON + "test_half_a_turn_mirrors_the_projection",
+    ),
+    Mutant(
+        "an angle measured twice comes back once",
+        "operators/radon.py",
+        {".index_add(0, place, g)": ".index_copy(0, place, g)"},
+        RADON + "test_angles_come_in_any_order_and_more_than_once",
+    ),
+    Mutant(
+        "back projection forgets to unfold",
+        "operators/radon.py",
+        {"[unfold(v[:, :, i])": "[v[:, :, i]"},
+        LAWS + "test_the_adjoint_moves_across_the_inner_product",
+    ),
+    Mutant(
+        "the derivative is not transposed twice",
+        "operators/radon.py",
+        {"return _Product.apply(g, *ctx.pair), None, None": "return ctx.pair[0] @ g.detach(), None, None"},
+        RADON + "test_first_and_second_derivatives",
+    ),
+    Mutant(
+        "the ellipse is turned to the other side",
+        "operators/radon.py",
+        {"torch.deg2rad(angles)[:, None], radians(degrees)": "torch.deg2rad(angles)[:, None], -radians(degrees)"},
+        RADON + "test_the_projection_of_an_ellipse_is_the_length_of_its_chords",
     ),
     # shrinkage
     Mutant(

@@ -38,6 +38,16 @@ class Functional(nn.Module):
         """F(v), one number; infinity outside the domain of F."""
         raise TypeError(f"{type(self).__name__} does not define forward(v) = F(v).")
 
+    def domain(self) -> Tensor:
+        """A tensor of the shape on which F acts: its data."""
+        f = getattr(self, "f", None)
+        if f is None or not f.ndim:
+            raise TypeError(
+                f"{type(self).__name__} has no data, so it does not tell the shape of the unknown x of E(x) + R(K x). "
+                "Make it R, or give it data f."
+            )
+        return f
+
     def grad(self, v: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """The gradient of F at v."""
         raise TypeError(f"{type(self).__name__} has no gradient: it is not smooth. Use its prox.")
@@ -86,10 +96,12 @@ class LeastSquares(Functional):
         return self.A.adjoint(self.f)
 
     def forward(self, v: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
-        return self.weight / 2 * (self.A(v) - self.f).square().sum()
+        Av = self.A(v)
+        return self.weight / 2 * (Av - fitted(self.f, Av)).square().sum()
 
     def grad(self, v: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        return self.weight * self.A.adjoint(self.A(v) - self.f)
+        Av = self.A(v)
+        return self.weight * self.A.adjoint(Av - fitted(self.f, Av))
 
     def lipschitz(self) -> float:
         """w |A|^2."""
@@ -97,11 +109,11 @@ class LeastSquares(Functional):
 
     def prox(self, v: Float[Tensor, "*shape"], tau: float) -> Float[Tensor, "*shape"]:
         rho = 1 / (self.weight * tau)
-        return self.A.normal_solve(self.A.adjoint(self.f) + rho * v, rho)
+        return self.A.normal_solve(fitted(self.domain(), v) + rho * v, rho)
 
     def conjugate(self, p: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
         """<p, u> - F(u) at the u with A^T A u = A^T f + p/w."""
-        u = self.A.normal_solve(self.A.adjoint(self.f) + p / self.weight, 0.0)
+        u = self.A.normal_solve(fitted(self.domain(), p) + p / self.weight, 0.0)
         return (p * u).sum() - self(u)
 
 
@@ -117,7 +129,7 @@ class Composed(Functional):
 
     def domain(self) -> Tensor:
         """A^T f: a picture of the shape on which the functional acts."""
-        return self.A.adjoint(self.F.f)
+        return self.A.adjoint(self.F.domain())
 
     def forward(self, v: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
         return self.F(self.A(v))
@@ -133,10 +145,19 @@ class Composed(Functional):
 
 def check_data(f: Tensor | float) -> Tensor:
     """Data as a real, finite, floating-point tensor; a number stands for itself in every entry."""
-    if isinstance(f, (int, float)):
-        return torch.tensor(float(f), dtype=torch.float64)
+    f = torch.tensor(float(f), dtype=torch.float64) if isinstance(f, (int, float)) else f
     check_picture(f, "f", 0)
     return f.detach()
+
+
+def fitted(f: Tensor, v: Tensor) -> Tensor:
+    """f in the type of v; ValueError unless its shape is that of v, or of each member of a batch v."""
+    if f.shape != v.shape[max(0, v.ndim - f.ndim) :]:
+        raise ValueError(
+            f"The data have shape {tuple(f.shape)}, what they are compared with {tuple(v.shape)}: the last axes must "
+            "agree, all axes of the data included. A batch of data asks for a batch of pictures."
+        )
+    return f.to(v.dtype)
 
 
 def check_weight(w: float) -> float:

@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from companion.energies.functional import Composed, Functional, LeastSquares, check_data, check_weight
-from companion.energies.norms import L1
+from companion.energies.functional import Composed, Functional, LeastSquares, check_data, check_weight, fitted
+from companion.energies.norms import L1, slack
 from companion.operators.linear import LinearOperator
 from companion.operators.noise import GaussianNoise, LaplacianNoise, PoissonNoise
 
@@ -71,19 +71,30 @@ class KL(Functional):
         self.weight = check_weight(weight)
 
     def forward(self, v: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
-        terms = v - self.f + torch.special.xlogy(self.f, self.f) - torch.special.xlogy(self.f, v.clamp_min(0))
+        f = fitted(self.f, v)
+        terms = v - f + torch.special.xlogy(f, f) - torch.special.xlogy(f, v.clamp_min(0))
         return self.weight * torch.where(v < 0, math.inf, terms).sum()
 
     def grad(self, v: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """w (1 - f/v), for v > 0."""
-        return self.weight * (1 - self.f / v)
+        return self.weight * (1 - fitted(self.f, v) / v)
 
     def prox(self, v: Float[Tensor, "*shape"], tau: float) -> Float[Tensor, "*shape"]:
         t = tau * self.weight
-        return (v - t + ((v - t).square() + 4 * t * self.f).sqrt()) / 2
+        return _root(v - t, t * fitted(self.f, v))
+
+    def prox_conjugate(self, p: Float[Tensor, "*shape"], sigma: float) -> Float[Tensor, "*shape"]:
+        """w - x, x the larger root of x^2 + (p - w) x - sigma w f = 0."""
+        return self.weight - _root(self.weight - p, sigma * self.weight * fitted(self.f, p))
 
     def conjugate(self, p: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
         """-w sum f log(1 - p/w) if p <= w (p < w where f > 0), else infinity."""
         rest = 1 - p / self.weight
-        terms = -self.weight * torch.special.xlogy(self.f, rest.clamp_min(0))
-        return torch.where(rest < 0, math.inf, terms).sum()
+        terms = -self.weight * torch.special.xlogy(fitted(self.f, p), rest.clamp_min(0))
+        return torch.where(rest < 1 - slack(p), math.inf, terms).sum()
+
+
+def _root(b: Tensor, c: Tensor) -> Tensor:
+    """The larger root of x^2 - b x - c, c >= 0; where b < 0 as 2 c / (sqrt(b^2 + 4 c) - b), free of cancellation."""
+    s = (b.square() + 4 * c).sqrt() + b.abs()
+    return torch.where(b < 0, 2 * c / s.clamp_min(torch.finfo(s.dtype).tiny), s / 2)

@@ -104,7 +104,7 @@ class Problem(nn.Module):
         watch = _Watch(method(self, **options))
         record: dict[str, Any] = {"objective": self, "residual": watch.residual, "seconds": watch.seconds}
         if reference is not None:
-            record["psnr"] = lambda u: -10 * math.log10(float((u - reference).double().square().mean()))
+            record["psnr"] = lambda u: _psnr(u, reference)
         with torch.no_grad():
             u0 = self.decode(self.E.domain()) if u0 is None else u0
             until = None if tol is None else fixed_point(tol)
@@ -137,7 +137,8 @@ def synthesis(A: LinearOperator, f: Tensor, W: FrameletTransform, lam: Tensor | 
     free  unless free=True asks for the degenerate model.
     """
     problem = _checked(Problem(FrameLeastSquares(A, f, W), L1(lam), W=W))
-    unpaid = [tuple(band) for band, value in zip(W.bands, _bandwise(problem.R.lam, W), strict=True) if value == 0]
+    least = problem.R.lam.expand(problem.E.domain().shape).movedim(-W.dim - 1, 0).flatten(1).amin(1)
+    unpaid = [tuple(band) for band, value in zip(W.bands, least, strict=True) if value == 0]
     if unpaid and not free:
         raise ValueError(
             f"Synthesis (2.6) needs lam > 0 in every band, and the bands {unpaid} cost nothing: they alone can "
@@ -204,5 +205,11 @@ def _checked(problem: Problem) -> Problem:
     return problem
 
 
-def _bandwise(lam: Tensor, W: FrameletTransform) -> Tensor:
-    return lam.flatten().expand(len(W.bands)) if lam.numel() == 1 else lam.flatten()
+def _psnr(u: Tensor, reference: Tensor) -> float:
+    """-10 log_10 of the mean square of u - reference, for grey values in [0, 1]; infinity if they agree."""
+    if u.shape != reference.shape:
+        raise ValueError(
+            f"The reference has shape {tuple(reference.shape)}, the picture {tuple(u.shape)}: PSNR compares pixels."
+        )
+    error = float((u - reference).double().square().mean())
+    return -10 * math.log10(error) if error else math.inf

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from companion.energies.functional import Functional, check_data
+from companion.energies.functional import Functional, check_data, fitted
 
 
 class L1(Functional):
@@ -38,16 +38,21 @@ class L1(Functional):
         self.register_buffer("f", check_data(f))
 
     def forward(self, v: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
-        return (self.check(v) * (v - self.f).abs()).sum()
+        return (self.check(v) * (v - fitted(self.f, v)).abs()).sum()
 
     def prox(self, v: Float[Tensor, "*shape"], tau: float) -> Float[Tensor, "*shape"]:
         bound = tau * self.check(v)
-        return v - torch.clamp(v - self.f, -bound, bound)
+        return v - torch.clamp(v - fitted(self.f, v), -bound, bound)
+
+    def prox_conjugate(self, p: Float[Tensor, "*shape"], sigma: float) -> Float[Tensor, "*shape"]:
+        """p - sigma f, clipped to |p| <= lam: by Moreau's identity rounding would leave p where lam = 0."""
+        bound = self.check(p)
+        return torch.clamp(p - sigma * fitted(self.f, p), -bound, bound)
 
     def conjugate(self, p: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
-        """<p, f> if |p| <= lam, else infinity."""
-        outside = bool((p.abs() > self.check(p) * (1 + 1e-5) + torch.finfo(p.dtype).tiny).any())
-        return p.new_tensor(math.inf) if outside else (p * self.f).sum()
+        """<p, f> if |p| <= lam, up to rounding, else infinity."""
+        outside = bool((p.abs() > self.check(p) * slack(p)).any())
+        return p.new_tensor(math.inf) if outside else (p * fitted(self.f, p)).sum()
 
     def check(self, v: Tensor) -> Tensor:
         """lam in the type of v; ValueError unless it is one number, or one for each band of v."""
@@ -81,6 +86,10 @@ class GroupL1(Functional):
             raise ValueError(
                 f"GroupL1 takes one lam, or one for each of its {len(sizes or (1,))} groups; got {self.lam.numel()}."
             )
+        if not axis < 0:
+            raise ValueError(
+                f"The axis of GroupL1 is counted from the end, -1 being the last, or a batch would move it; got {axis}."
+            )
         self.axis, self.sizes = axis, sizes
 
     def forward(self, v: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
@@ -94,16 +103,26 @@ class GroupL1(Functional):
             out.append(part * (1 - (tau * lam / size).clamp(max=1.0)))
         return torch.cat(out, self.axis)
 
+    def prox_conjugate(self, p: Float[Tensor, "*shape"], sigma: float) -> Float[Tensor, "*shape"]:
+        """p, every length cut to lam_g."""
+        out = []
+        for lam, part in self._groups(p):
+            size = part.square().sum(self.axis, keepdim=True).clamp_min(torch.finfo(p.dtype).tiny).sqrt()
+            out.append(part * (lam / size).clamp(max=1.0))
+        return torch.cat(out, self.axis)
+
     def conjugate(self, p: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
-        """0 if every length is at most lam_g, else infinity."""
-        long = [torch.linalg.vector_norm(part, dim=self.axis).max() > lam * (1 + 1e-5) for lam, part in self._groups(p)]
+        """0 if every length is at most lam_g, up to rounding, else infinity."""
+        long = [torch.linalg.vector_norm(q, dim=self.axis).max() > lam * slack(p) for lam, q in self._groups(p)]
         return p.new_tensor(math.inf if any(map(bool, long)) else 0.0)
 
     def _groups(self, v: Tensor) -> list[tuple[Tensor, Tensor]]:
-        sizes = self.sizes or (v.shape[self.axis],)
-        if sum(sizes) != v.shape[self.axis]:
+        n = v.shape[self.axis] if v.ndim >= -self.axis else 0
+        sizes = self.sizes or (n,)
+        if not n or sum(sizes) != n:
             raise ValueError(
-                f"The groups {sizes} have {sum(sizes)} members, axis {self.axis} has {v.shape[self.axis]}."
+                f"GroupL1 groups along axis {self.axis}, which must have {sum(sizes) or 'some'} members; got shape "
+                f"{tuple(v.shape)}."
             )
         lam = self.lam.to(v.dtype).flatten().expand(len(sizes))
         return list(zip(lam.unbind(), v.split(list(sizes), self.axis), strict=True))
@@ -127,10 +146,19 @@ class Box(Functional):
     def prox(self, v: Float[Tensor, "*shape"], tau: float) -> Float[Tensor, "*shape"]:
         return v.clamp(self.lo, self.hi)
 
+    def prox_conjugate(self, p: Float[Tensor, "*shape"], sigma: float) -> Float[Tensor, "*shape"]:
+        """p - sigma lo below, p - sigma hi above, and exactly 0 between."""
+        return p - p.clamp(sigma * self.lo, sigma * self.hi)
+
     def conjugate(self, p: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
         """sum max(lo p, hi p), entry by entry."""
         lo, hi = (torch.where(p == 0, p, bound * p) for bound in (self.lo, self.hi))
         return torch.maximum(lo, hi).sum()
+
+
+def slack(p: Tensor) -> float:
+    """How far beyond a bound a multiplier may lie by rounding: a factor a little over 1."""
+    return 1 + torch.finfo(p.dtype).eps ** 0.5
 
 
 def check_lam(lam: Tensor | float) -> Tensor:

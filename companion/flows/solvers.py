@@ -47,14 +47,14 @@ class ForwardBackward(_Solver):
     step     0 < step < 2/L; default 1/L, for which E + R falls at every step and
              E(x^k) + R(x^k) - min <= L |x^0 - x*|^2 / (2 k)
 
-    Raises ValueError for a problem with K or without a Lipschitz gradient; StabilityWarning for step > 2/L.
+    Raises ValueError for a problem with K or without a Lipschitz gradient; StabilityWarning for step >= 2/L.
     """
 
     def __init__(self, problem: Problem, step: float | None = None):
         super().__init__(problem)
         L = _forward_step(self.name, problem)
         self.step = 1 / L if step is None else check_step(self.name, "step", step)
-        if self.step > 2 / L * (1 + 1e-6):
+        if self.step > 2 / L * (1 - 1e-6):
             _unstable(f"{self.name} has step = {self.step:.4g}, but it converges for step < 2/L = {2 / L:.4g}")
 
     def start(self, u0: Tensor) -> Tensor:
@@ -95,9 +95,9 @@ class FISTA(_Solver):
             _unstable(f"{self.name} has step = {self.step:.4g}, but it converges for step <= 1/L = {1 / L:.4g}")
 
     def start(self, u0: Tensor) -> Momentum:
-        """At rest: x^{-1} = x^0, gamma = 0."""
+        """At rest, x^{-1} = x^0; gamma^0 = -1/2 acts on nothing, and gamma^1 = 0."""
         x = self.problem.encode(u0)
-        return Momentum(x, x, x.new_zeros(()))
+        return Momentum(x, x, x.new_full((), -0.5))
 
     def forward(self, s: Momentum) -> Momentum:
         y = s.x + s.gamma * (s.x - s.old)
@@ -123,14 +123,15 @@ class ADMM(_Solver):
     K^T(d - b): for E = 1/2 |A u - f|^2 one solve with A^T A + rho I. It converges for every rho > 0.
 
     problem  E and R with proximal maps, K tight
-    rho      > 0: the speed, not the limit, depends on it. The shrinkage threshold is lam / rho
+    rho      > 0: the speed, not the limit, depends on it; by default 0.3 L, L the Lipschitz constant of grad E (1 if there
+             is none). The shrinkage threshold is lam / rho
     delta    0 < delta < (1 + sqrt 5)/2, the step of the multiplier
 
     Raises ValueError where K^T K is not I: then K^T(d - b) is wrong and the iteration would converge to another optimum
     in silence; and where E or R has no proximal map.
     """
 
-    def __init__(self, problem: Problem, rho: float = 1.0, delta: float = 1.0):
+    def __init__(self, problem: Problem, rho: float | None = None, delta: float = 1.0):
         super().__init__(problem)
         if not problem.K.tight:
             raise ValueError(
@@ -138,7 +139,8 @@ class ADMM(_Solver):
                 "another optimum. Use PDHG, which takes any K."
             )
         _proximal(self.name, problem)
-        self.rho, self.delta = check_step(self.name, "rho", rho), check_step(self.name, "delta", delta)
+        self.rho = 0.3 * _scale(problem) if rho is None else check_step(self.name, "rho", rho)
+        self.delta = check_step(self.name, "delta", delta)
         bound = (1 + math.sqrt(5)) / 2
         if not delta < bound:
             _unstable(f"ADMM has delta = {delta:.4g}, but it converges for delta < (1 + sqrt 5)/2 = {bound:.4g}")
@@ -179,19 +181,21 @@ class PDHG(_Solver):
     problem     R with a proximal map, and E (or its F)
     tau, sigma  tau sigma |K|^2 <= 1; by default tau = ratio / |K|, sigma = 1 / (ratio |K|), |K|^2 being |K|^2+|A|^2
                 if F is dualised
-    ratio       the size of x over that of p: the speed, not the limit, depends on it
+    ratio       the size of x over that of p: the speed, not the limit, depends on it; by default 3 |K| / L, L as in ADMM
 
     Raises ValueError where a proximal map is missing; StabilityWarning for tau sigma |K|^2 > 1.
     """
 
-    def __init__(self, problem: Problem, tau: float | None = None, sigma: float | None = None, ratio: float = 1.0):
+    def __init__(
+        self, problem: Problem, tau: float | None = None, sigma: float | None = None, ratio: float | None = None
+    ):
         super().__init__(problem)
         E = problem.E
         self.split = isinstance(E, Composed)
         _proximal(self.name, problem)
         x = problem.E.domain()
         square = float(problem.K.norm(x)) ** 2 + (float(E.A.norm(x)) ** 2 if self.split else 0.0)
-        ratio = check_step(self.name, "ratio", ratio)
+        ratio = 3 * square**0.5 / _scale(problem) if ratio is None else check_step(self.name, "ratio", ratio)
         self.tau = ratio / square**0.5 if tau is None else check_step(self.name, "tau", tau)
         self.sigma = 1 / (self.tau * square) if sigma is None else check_step(self.name, "sigma", sigma)
         if self.tau * self.sigma * square > 1 + 1e-4:
@@ -243,6 +247,12 @@ def _forward_step(name: str, problem: Problem) -> float:
         )
     _proximal(name, problem, of_E=False)
     return L
+
+
+def _scale(problem: Problem) -> float:
+    """The Lipschitz constant of grad E, 1 where there is none: the unit in which ADMM and PDHG choose their parameters."""
+    L = problem.E.lipschitz() if problem.E.smooth else math.inf
+    return L if 0 < L < math.inf else 1.0
 
 
 def _proximal(name: str, problem: Problem, of_E: bool = True) -> None:

@@ -2,7 +2,7 @@
 
     from companion.lab import camera, claim, live, show
 
-    images    camera, phantom, step_and_ramp, texture, colour, volume, photographs, credits
+    images    camera, phantom, mr_slice, step_and_ramp, texture, colour, volume, photographs, credits
     quality   psnr, ssim
     show      show, pictures, plots, style, sentence         a figure and its sentence
     figures   curves, stems, stacked, bars                   plots in one line
@@ -24,6 +24,7 @@ from companion.lab.images import (
     camera,
     colour,
     credits,
+    mr_slice,
     phantom,
     photographs,
     step_and_ramp,
@@ -39,6 +40,7 @@ from companion.lab.show import pictures, plots, sentence, show, style
 __all__ = [
     "camera",
     "phantom",
+    "mr_slice",
     "step_and_ramp",
     "texture",
     "colour",

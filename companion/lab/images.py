@@ -2,8 +2,8 @@ r"""The signals of the course: one 1-D signal, one photograph, one phantom, and 
 
 Every function returns a float64 tensor with values in [0, 1], the same on every machine, and a fresh one at every
 call. Grey pictures are (n, n), colour pictures (3, n, n), the volume is (n, n, n). Photographs ship inside
-scikit-image, the phantoms and the 1-D signal are generated: nothing is downloaded. `credits()` says where each
-photograph comes from and under which licence.
+scikit-image, the MR slice inside nibabel, the phantoms and the 1-D signal are generated: nothing is downloaded.
+`credits()` says where each comes from and under which licence.
 
 Shrinking is an exact area average: pixel i of n holds the mean of the picture over [i N/n, (i+1) N/n).
 
@@ -45,7 +45,7 @@ _PHOTOGRAPHS = {
     "rocket": "a rocket on its launch pad at dusk, between four masts",
     "coins": "Greek coins from Pompeii on a grey ground",
 }
-_CREDITS = {  # signal: (what, origin, licence), as scikit-image's documentation states them
+_CREDITS = {  # signal: (what, origin, licence), as the documentation of scikit-image and nibabel states them
     "camera": (_PHOTOGRAPHS["camera"], "photograph by Lav Varshney", "CC0"),
     "astronaut": (_PHOTOGRAPHS["astronaut"], "NASA Great Images database", "public domain"),
     "coffee": (_PHOTOGRAPHS["coffee"], "photograph by Rachel Michetti, courtesy of Pikolo Espresso Bar", "CC0"),
@@ -54,6 +54,7 @@ _CREDITS = {  # signal: (what, origin, licence), as scikit-image's documentation
     "coins": (_PHOTOGRAPHS["coins"], "Brooklyn Museum Collection", "no known copyright restrictions"),
     "texture": ("a brick wall", "CC0Textures, Bricks25", "CC0"),
     "colour": ("the astronaut in colour", "NASA Great Images database", "public domain"),
+    "mr_slice": ("a section of a head by magnetic resonance", "example4d.nii.gz of the package nibabel", "MIT"),
     "phantom": (
         "a section of a head, ten ellipses",
         "generated; the table is P. Toft's, after Shepp and Logan (1974)",
@@ -144,6 +145,21 @@ def photographs(n: int = 256) -> dict[str, Float[Tensor, "n n"]]:
     return pictures
 
 
+def mr_slice(n: int = 128) -> Float[Tensor, "n n"]:
+    """A real magnetic-resonance slice through the lateral ventricles, seen from the feet, forehead up; n divides 128.
+
+    Slice 15 of the first volume (128 x 96 pixels of 2 mm, axes towards the left and the front) with 16 rows of zeros
+    above and below, over its 99.5 % quantile, clipped to [0, 1], and block means. The patient's left is on the right.
+    """
+    import nibabel
+
+    _divisor(n, 128)
+    scan = nibabel.Nifti1Image.from_filename(Path(nibabel.__file__).parent / "tests" / "data" / "example4d.nii.gz")
+    u = np.asarray(scan.dataobj[:, ::-1, 15, 0], dtype=np.float64).T
+    u = np.pad(u / np.percentile(u, 99.5), ((16, 16), (0, 0)))
+    return average(torch.from_numpy(u).clamp(0, 1), n)
+
+
 def phantom(n: int = 256) -> Float[Tensor, "n n"]:
     """Ten ellipses on [-1, 1]^2, the Shepp-Logan head in Toft's contrast, any n; a pixel averages 4 x 4 samples."""
     _positive(n)
@@ -216,10 +232,10 @@ def _positive(n: int) -> None:
         raise ValueError(f"A signal has n >= 1 samples along each axis; got n = {n}.")
 
 
-def _divisor(n: int) -> int:
-    if n < 1 or 512 % n:
+def _divisor(n: int, size: int = 512) -> int:
+    if n < 1 or size % n:
         raise ValueError(
-            f"Block means of a 512 x 512 photograph need an n that divides 512; got n = {n}. "
-            "Use one of 32, 64, 128, 256, 512."
+            f"Block means of a picture of {size} x {size} need an n that divides {size}; got n = {n}. "
+            f"Use one of {', '.join(str(size >> i) for i in (4, 3, 2, 1, 0))}."
         )
     return n

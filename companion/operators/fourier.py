@@ -77,10 +77,10 @@ class PartialFourier(LinearOperator):
         self.register_buffer("m", m)
         self.dim, self.phase, self.tight = dim, phase, bool(m.all())
 
-    def forward(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    def forward(self, u: Float[Tensor, "*picture"]) -> Float[Tensor, "*data"]:
         return self._data(self._transform(self._picture(u)) * self.m)
 
-    def adjoint(self, f: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    def adjoint(self, f: Float[Tensor, "*data"]) -> Float[Tensor, "*picture"]:
         """A^T f = Re F^H (m f), or F^H (m f) for pictures with a phase."""
         u = self._transform(self._spectrum(f) * self.m, inverse=True)
         return self._data(u) if self.phase else u.real
@@ -104,9 +104,9 @@ class PartialFourier(LinearOperator):
         """F^H (m~ + rho)^{-1} F v: one division in the Fourier domain; rho > 0 unless every frequency is known."""
         check_rho(rho)
         weight = self.weight() + rho
-        if not bool(weight.min() > 0):
+        if rho == 0 and not bool(weight.min() > 0):
             raise ValueError(
-                "The pattern leaves frequencies unknown, so (A^T A + rho I)^{-1} needs rho > 0; " + f"got rho={rho}."
+                f"The pattern leaves frequencies unknown, so (A^T A + rho I)^{{-1}} needs rho > 0; got rho={rho}."
             )
         u = self._transform(self._transform(self._picture(v)) / weight.to(v.dtype), inverse=True)
         return self._data(u) if self.phase else u.real
@@ -173,7 +173,9 @@ def radial_pattern(n: int, lines: int) -> Bool[Tensor, "n n"]:
     return m
 
 
-def cartesian_pattern(n: int, acceleration: float, centre: float = 0.08, seed: int = 0) -> Bool[Tensor, "n n"]:
+def cartesian_pattern(
+    n: int, acceleration: float | int, centre: float | int = 0.08, seed: int = 0
+) -> Bool[Tensor, "n n"]:
     r"""round(n / acceleration) whole rows k_1 = const: a central share of the n rows, the others at random.
 
     n             the pattern is n x n, in FFT order; a row is one phase encoding of a scanner, along axis -1
@@ -204,7 +206,7 @@ def cartesian_pattern(n: int, acceleration: float, centre: float = 0.08, seed: i
     return m
 
 
-def random_pattern(n: int, fraction: float, decay: float = 2.0, seed: int = 0) -> Bool[Tensor, "n n"]:
+def random_pattern(n: int, fraction: float | int, decay: float | int = 2.0, seed: int = 0) -> Bool[Tensor, "n n"]:
     r"""round(fraction n^2) frequencies drawn without replacement, with weights (1 + |k|)^{-decay}, and frequency 0.
 
     n         the pattern is n x n, in FFT order

@@ -166,7 +166,8 @@ class Blur(LinearOperator):
             return super().normal_solve(v, rho, tol, k)
         check_rho(rho)
         eigenvalues = self.symbol(v).abs().square() + rho
-        if bool(eigenvalues.min() <= torch.finfo(v.dtype).eps ** 2 * eigenvalues.max()):
+        rounding = torch.finfo(v.dtype).eps ** 2
+        if rho <= rounding and bool(eigenvalues.min() <= rounding * eigenvalues.max()):
             raise ValueError(
                 f"The blur annihilates a frequency, so (A^T A + rho I)^{{-1}} needs rho > 0; got rho={rho}."
             )

@@ -30,7 +30,7 @@ class GaussianNoise(nn.Module):
            float64)
     """
 
-    def __init__(self, sigma: float, seed: int = 0):
+    def __init__(self, sigma: float | int, seed: int = 0):
         super().__init__()
         if not 0 <= sigma < float("inf"):
             raise ValueError(f"The standard deviation sigma of the noise must be finite and >= 0; got {sigma}.")
@@ -56,7 +56,7 @@ class LaplacianNoise(nn.Module):
     numbers: eta = -b sign(w) log(1 - |w|), w uniform on (-1, 1).
     """
 
-    def __init__(self, b: float, seed: int = 0):
+    def __init__(self, b: float | int, seed: int = 0):
         super().__init__()
         if not 0 <= b < float("inf"):
             raise ValueError(f"The scale b of Laplacian noise, the mean of |eta|, must be finite and >= 0; got {b}.")
@@ -85,7 +85,7 @@ class PoissonNoise(nn.Module):
     Raises ValueError for v < 0.
     """
 
-    def __init__(self, peak: float, seed: int = 0):
+    def __init__(self, peak: float | int, seed: int = 0):
         super().__init__()
         if not 0 < peak < float("inf"):
             raise ValueError(f"The peak of Poisson noise, counts where v = 1, must be finite and > 0; got {peak}.")

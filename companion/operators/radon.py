@@ -13,9 +13,10 @@ value x length. At theta = 0 the lines are the columns of the picture, at theta 
 The symmetries of the square carry every angle into [0, 45] degrees (`_FOLDS`). So A is a small sparse matrix M, applied
 to four pictures at once, followed by a choice of rows: A = P M S, and A^T = S^T M^T P^T with M^T stored beside M.
 
-scikit-image: `radon(u, theta, circle=False)` has the same angles, is h times smaller and interpolates where A
-integrates. It turns about the centre of pixel (n//2, n//2): the centre of the picture for odd n only, and for even n
-its s is measured from the point (h/2, -h/2). `iradon(f.T / h, A.angles, circle=False)` counts s from detector D//2.
+scikit-image: h `radon(u, theta, circle=False)` has the same angles and orientation, and interpolates where A
+integrates. It turns about the centre of pixel (n//2, n//2), which is that of the picture for odd n only. So
+`iradon(f.T / h, A.angles, output_size=n, circle=False)` takes our data if n is odd; if n is even, it takes the values
+of row theta at the positions A.s + (cos(theta) - sin(theta) - 1) h/2.
 
 Paper: (1.1).  Notebooks: 01, 04.
 """
@@ -34,7 +35,7 @@ from torch import Tensor
 from companion.operators.checks import check_picture
 from companion.operators.linear import LinearOperator
 
-_ROUNDING = 11  # digits after the point in which two folded angles (degrees) are one
+_DIGITS = 11  # two folded angles in degrees that agree to so many digits after the point are one
 _FOLDS: tuple[tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]], ...] = (
     # of (n, n, *batch): a picture v whose projection at phi in [0, 45] is that of u at theta; and u from v
     (lambda u: u, lambda v: v),  # theta = phi
@@ -65,10 +66,10 @@ class Radon(LinearOperator):
     [[12.0, 14.0, 16.0, 18.0], [27.0, 19.0, 11.0, 3.0]]
     """
 
-    def __init__(self, n: int, angles: int | Sequence[float] | Tensor, detectors: int | None = None):
+    def __init__(self, n: int, angles: int | Sequence[int | float] | Tensor, detectors: int | None = None):
         super().__init__()
-        if n < 1:
-            raise ValueError(f"The picture is n x n with an integer n >= 1; got n={n}.")
+        if not isinstance(n, int) or n < 1:
+            raise ValueError(f"The picture is n x n with an integer n >= 1; got n={n!r}.")
         if isinstance(angles, int):
             angles = [180.0 * i / angles for i in range(angles)]
         theta = torch.as_tensor(angles, dtype=torch.float64, device="cpu").detach().clone()
@@ -82,8 +83,8 @@ class Radon(LinearOperator):
         if detectors is None:
             detectors = ceil(sqrt(2) * n + 1)
             detectors += (detectors - n) % 2
-        if detectors < 1:
-            raise ValueError(f"A projection needs at least one detector; got detectors={detectors}.")
+        if not isinstance(detectors, int) or detectors < 1:
+            raise ValueError(f"A projection is measured by an integer number D >= 1 of detectors; got {detectors!r}.")
         self.n, self.h, self.angles, self.detectors = n, 2 / n, theta, detectors
         self.s = (torch.arange(detectors, dtype=torch.float64) - (detectors - 1) / 2) * self.h
         self._matrices: dict[tuple[torch.dtype, torch.device], _Matrices] = {}
@@ -92,8 +93,7 @@ class Radon(LinearOperator):
         check_picture(u, "u", 2)
         if u.shape[-2:] != (self.n, self.n):
             raise ValueError(
-                f"The projections are of pictures of {self.n} x {self.n} pixels; got shape {tuple(u.shape)}. "
-                f"Make the operator for that size: Radon(n, angles)."
+                f"This operator projects {self.n} x {self.n} pixels; got shape {tuple(u.shape)}. Use Radon(n, angles)."
             )
         batch, shape = u.shape[:-2], (len(self.angles), self.detectors)
         if u.is_meta:
@@ -109,17 +109,19 @@ class Radon(LinearOperator):
         check_picture(f, "f", 2)
         batch, shape = f.shape[:-2], (len(self.angles), self.detectors)
         if f.shape[-2:] != shape:
-            raise ValueError(
-                f"The data are (angles, detectors) = {shape} in their last axes; got shape {tuple(f.shape)}."
-            )
+            raise ValueError(f"The last axes of f are (angles, detectors) = {shape}; got shape {tuple(f.shape)}.")
         if f.is_meta:
             return f.new_empty(*batch, self.n, self.n)
         M, M_T, place = self._matrix(f)
         g = f.to(M.dtype).reshape(-1, place.numel()).T
         g = g.new_zeros(4 * M.shape[0], g.shape[1]).index_add(0, place, g).reshape(M.shape[0], -1)
         v = _Product.apply(g, M_T, M).reshape(self.n, self.n, 4, -1)
-        u = sum((unfold(v[:, :, i]) for i, (_, unfold) in enumerate(_FOLDS)), v.new_zeros(()))
+        u = torch.stack([unfold(v[:, :, i]) for i, (_, unfold) in enumerate(_FOLDS)]).sum(0)
         return u.movedim(-1, 0).reshape(*batch, self.n, self.n).to(f.dtype)
+
+    def __getstate__(self) -> dict:
+        """A copy builds its own matrices: PyTorch does not copy sparse ones."""
+        return {**self.__dict__, "_matrices": {}}
 
     def extra_repr(self) -> str:
         return f"n={self.n}, angles={len(self.angles)}, detectors={self.detectors}"
@@ -162,11 +164,11 @@ def _fold(angles: Tensor, detectors: int) -> tuple[Tensor, Int[Tensor, "rows"]]:
 
     Row ((i D + k) 4 + fold) of M S, with its columns laid out as (fold, batch), is strip k at phi_i of that fold.
     """
-    theta = angles % 360
-    mirrored, theta = theta >= 180, theta % 180
+    half = torch.floor(angles / 180)
+    theta, mirrored = angles - 180 * half, half % 2 == 1
     fold = (theta > 45).long() + (theta > 90) + (theta > 135)
     phi = torch.stack([theta, 90 - theta, theta - 90, 180 - theta])[fold, torch.arange(len(theta))]
-    phi, i = torch.unique(phi.round(decimals=_ROUNDING), return_inverse=True)
+    phi, i = torch.unique(phi.round(decimals=_DIGITS).clamp_min(0), return_inverse=True)
     k = torch.arange(detectors)
     k = torch.where(mirrored[:, None], k.flip(0), k)
     return phi, ((i[:, None] * detectors + k) * 4 + fold[:, None]).flatten()
@@ -179,6 +181,8 @@ def _strips(n: int, phi: Tensor, detectors: int, dtype: torch.dtype) -> tuple[Te
     is written down row by row of the picture; M is its transpose.
     """
     c, s = torch.cos(torch.deg2rad(phi)), torch.sin(torch.deg2rad(phi))
+    size = n * n, len(phi) * detectors
+    index = torch.int32 if max(3 * n * n * len(phi), *size) < 2**31 else torch.int64
     column = torch.arange(len(phi))[:, None] * detectors
     j = torch.arange(n, dtype=torch.float64)[:, None] - (n - 1) / 2
     values, columns, counts = [], [], []
@@ -190,20 +194,14 @@ def _strips(n: int, phi: Tensor, detectors: int, dtype: torch.dtype) -> tuple[Te
         k = edge[..., :3]
         seen = (share > 1e-15) & (k >= 0) & (k < detectors)
         values.append((share[seen] * (2 / n)).to(dtype))
-        columns.append((column + k.long()).expand_as(share)[seen])
+        columns.append((column + k).to(index)[seen])
         counts.append(seen.sum((-2, -1)))
-    rows = torch.cat([torch.zeros(1, dtype=torch.long), torch.cat(counts).cumsum(0)])
-    size = n * n, len(phi) * detectors
-    index = torch.int32 if max(int(rows[-1]), *size) < 2**31 else torch.int64
+    rows = torch.nn.functional.pad(torch.cat(counts).cumsum(0), (1, 0)).to(index)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # "Sparse CSR tensor support is in beta state"
-        M_T = torch.sparse_csr_tensor(
-            rows.to(index), torch.cat(columns).to(index), torch.cat(values), size, check_invariants=False
-        )
-        M = M_T.to_sparse_csc()  # M^T by columns is M by rows
-        M = torch.sparse_csr_tensor(
-            M.ccol_indices(), M.row_indices(), M.values(), size[::-1], check_invariants=False
-        )
+        M_T = torch.sparse_csr_tensor(rows, torch.cat(columns), torch.cat(values), size, check_invariants=False)
+        C = M_T.to_sparse_csc()  # M^T by columns is M by rows
+        M = torch.sparse_csr_tensor(C.ccol_indices(), C.row_indices(), C.values(), size[::-1], check_invariants=False)
     return M, M_T
 
 

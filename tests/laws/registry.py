@@ -1,7 +1,7 @@
-"""Examples of every operator and every threshold: the laws in this folder run over these two lists.
+"""Examples of every operator, threshold and functional: the laws in this folder run over these three lists.
 
 To add an operator, append an example here: `OperatorExample(name, how to make it, shape of one input)`. A public
-subclass of `LinearOperator` or `Threshold` without an example fails `test_every_operator_has_an_example`.
+subclass of `LinearOperator`, `Threshold` or `Functional` without an example fails `test_every_operator_has_an_example`.
 """
 
 from __future__ import annotations
@@ -18,20 +18,29 @@ import torch
 
 import companion
 from companion import (
+    KL,
+    L1,
     Blur,
+    Box,
+    Composed,
     Divergence,
     Filter,
     Firm,
+    FrameLeastSquares,
     FrameletTransform,
+    Functional,
     Garrote,
     Gradient,
+    GroupL1,
     Hard,
     Hessian,
     Identity,
     IsotropicSoft,
+    LeastSquares,
     LinearOperator,
     Mask,
     PartialFourier,
+    Radon,
     Soft,
     SymmetrisedGradient,
     Threshold,
@@ -195,7 +204,10 @@ def measurements() -> Iterator[OperatorExample]:
 
 
 def scanners() -> Iterator[OperatorExample]:
-    """Fourier coefficients of real and of complex pictures: patterns that are symmetric, that are not, and all of k."""
+    """Fourier coefficients of real and of complex pictures: patterns that are symmetric, that are not, and all of k.
+
+    Projections of even and odd pictures: equispaced, sparse and limited angles, all detectors and too few.
+    """
     for label, m in (
         ("line", some(7)),
         ("alone", torch.arange(6) == 1),  # a frequency without its opposite
@@ -208,6 +220,16 @@ def scanners() -> Iterator[OperatorExample]:
         for phase in (False, True):
             name = f"fourier-{label}" + "-phase" * phase
             yield OperatorExample(name, partial(PartialFourier, m, m.ndim, phase), (2,) * phase + m.shape, False)
+    projections: list[tuple[str, int, int | list[float], int | None]] = [
+        ("even", 4, 6, None),
+        ("odd", 5, 5, None),
+        ("pixel", 1, [20.0], None),
+        ("sparse", 4, [100.0, -30.0, 45.0, 100.0], None),  # out of order, one twice
+        ("limited", 3, [10.0, 20.0, 30.0, 40.0, 190.0], None),
+        ("truncated", 5, [0.0, 57.0, 90.0, 151.0], 4),
+    ]
+    for label, n, angles, detectors in projections:
+        yield OperatorExample(f"radon-{label}", partial(Radon, n, angles, detectors), (n, n))
 
 
 def differences() -> Iterator[OperatorExample]:
@@ -291,3 +313,87 @@ THRESHOLDS: list[ThresholdExample] = [
     ThresholdExample("isotropic-levels", isotropic(LAM, LAM / 2), (7, 4, 5), False, 1.0, LAM, LAM),
     ThresholdExample("isotropic-one-level-free", isotropic(LAM, 0.0), (7, 4, 5), False, 1.0, LAM, LAM),
 ]
+
+
+# ---- functionals ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FunctionalExample:
+    """One convex functional with the shape of its argument, without batch.
+
+    conjugate  F* has a closed form here
+    positive   its gradient is asked for at v > 0 only
+    """
+
+    name: str
+    make: Callable[[], Functional]
+    shape: Shape
+    conjugate: bool = True
+    positive: bool = False
+
+    def input(self, *batch: int) -> torch.Tensor:
+        """A random argument, inside the domain of F where that is the positive numbers."""
+        v = torch.randn(*batch, *self.shape, dtype=torch.float64)
+        return v.abs() + 0.1 if self.positive else v
+
+
+def data(*shape: int) -> torch.Tensor:
+    """Numbers in [0, 2), a few of them 0: data that repeat."""
+    return (7 * torch.arange(prod(shape), dtype=torch.float64) % 11 / 5.5).reshape(shape)
+
+
+def quadratics() -> Iterator[FunctionalExample]:
+    """1/2 |A u - f|^2 for measurements of every kind, alone and after a frame's W^T."""
+    table: list[tuple[str, Callable[[], LinearOperator], Shape, Shape, bool, float]] = [
+        ("identity", Identity, (4, 5), (4, 5), True, 1.0),
+        ("mask", lambda: Mask(some(4, 5)), (4, 5), (4, 5), False, 3.5),
+        ("blur", blur((3, 3), "periodic"), (5, 6), (5, 6), True, 3.5),
+        ("blur-reflect", blur((3,), "reflect"), (6, 5), (6, 5), True, 1.0),  # solved by conjugate gradients
+        ("fourier", lambda: PartialFourier(some(4, 5)), (4, 5), (2, 4, 5), False, 0.4),
+        ("multiple", lambda: 1.7 * Mask(some(4, 5)), (4, 5), (4, 5), False, 1.0),
+    ]
+    for (name, A, shape, shape_f, injective, w), kappa in zip(table, (0.3, 1.0, 0.0, 7.0, 0.3, 7.0), strict=True):
+
+        def least(A: Callable[[], LinearOperator] = A, f: Shape = shape_f, w: float = w) -> Functional:
+            return LeastSquares(data(*f), A(), w)
+
+        def framed(A: Callable[[], LinearOperator] = A, f: Shape = shape_f, kappa: float = kappa) -> Functional:
+            return FrameLeastSquares(A(), data(*f), FrameletTransform(bspline(1)), kappa)
+
+        yield FunctionalExample(f"least-squares-{name}", least, shape, injective)
+        yield FunctionalExample(f"frame-{name}-kappa{kappa:g}", framed, (4, *shape), False)
+    yield FunctionalExample("least-squares-number", lambda: LeastSquares(0.5, weight=0.2), (7,))
+    yield FunctionalExample(
+        "composed-least-squares", lambda: Composed(LeastSquares(data(4, 5)), blur((3,), "reflect")()), (4, 5), False
+    )
+
+
+def norms() -> Iterator[FunctionalExample]:
+    """Entry by entry, by groups, and between bounds; lam 0 somewhere."""
+    yield FunctionalExample("l1", lambda: L1(0.7), (11,))
+    yield FunctionalExample("l1-free", lambda: L1(0.0), (11,))
+    yield FunctionalExample("l1-data", lambda: L1(1.3, data(4, 5)), (4, 5))
+    yield FunctionalExample("l1-bands", lambda: L1(HAAR2.weights(LAM, 0.5)), (7, 4, 5))
+    yield FunctionalExample("l1-pixels", lambda: L1(data(4, 5)), (4, 5))
+    yield FunctionalExample("group-gradient", lambda: GroupL1(0.8), (2, 4, 5))
+    groups = torch.tensor([0.0, 0.5, 1.5], dtype=torch.float64)
+    yield FunctionalExample("group-levels", lambda: GroupL1(groups, sizes=(1, 3, 3)), (7, 4, 5))
+    yield FunctionalExample("group-last-axis", lambda: GroupL1(1.1, axis=-1), (4, 3))
+    yield FunctionalExample("composed-l1", lambda: Composed(L1(0.4, data(4, 5)), Mask(some(4, 5))), (4, 5), False)
+    yield FunctionalExample("box", lambda: Box(-0.5, 0.8), (4, 5))
+    yield FunctionalExample("box-half-line", Box, (4, 5))
+    yield FunctionalExample("box-everything", lambda: Box(-inf, inf), (4, 5))
+
+
+def counts() -> Iterator[FunctionalExample]:
+    """Poisson's likelihood: with and without empty pixels, few and many photons, alone and after a blur."""
+    yield FunctionalExample("kl", lambda: KL(data(4, 5) + 0.2), (4, 5), positive=True)
+    yield FunctionalExample("kl-empty-pixels", lambda: KL(data(4, 5), 3.0), (4, 5), positive=True)
+    yield FunctionalExample("kl-many-photons", lambda: KL(data(4, 5), 500.0), (4, 5), positive=True)
+    yield FunctionalExample(
+        "kl-blur", lambda: Composed(KL(data(4, 5) + 0.2), blur((3,), "reflect")()), (4, 5), False, True
+    )
+
+
+FUNCTIONALS: list[FunctionalExample] = [*quadratics(), *norms(), *counts()]

@@ -8,6 +8,8 @@ Notebook: all.
 """
 
 from companion.lab.explorers.lesson_00 import iterated
+from companion.lab.explorers.lesson_01 import inversion
 from companion.lab.explorers.lesson_02 import band, threshold
+from companion.lab.explorers.lesson_03 import moments
 
-__all__ = ["iterated", "band", "threshold"]
+__all__ = ["iterated", "inversion", "band", "threshold", "moments"]

@@ -18,14 +18,15 @@ from companion.lab.raster import beside
 
 BLUE, ORANGE, GREY, PALE, BLACK = (0, 114, 178), (213, 94, 0), (120, 120, 120), (215, 215, 215), (0, 0, 0)
 STEPS = 2.0 ** -np.arange(1.0, 7.0)
+Number = float | int
 FINE = 2  # drawn at twice the size, then shrunk: smooth lines
 
 
 def moments(
-    q_m2: int = 0, q_m1: int = 6, q_0: int = 0, q_1: int = -6, q_2: int = 0, about: float = 0.0, n: int = 256
+    q_m2: int = 0, q_m1: int = 6, q_0: int = 0, q_1: int = -6, q_2: int = 0, about: Number = 0.0, n: int = 256
 ) -> Answer:
     """Five taps, in twelfths: taps above their moments m_j / j!; |q^| with the power |C w^alpha| (dashed) it starts as;
-    the error of Prop 4.1 against the step, doubly logarithmic, beside lines of slope 1, 2 and 4.
+    the error of Prop 4.1 against the step, doubly logarithmic, beside lines of slope 1, 2 and 4 through its right end.
 
     q_m2, ..., q_2   12 q[-2], ..., 12 q[2]
     about            the place, in steps, where the derivative is meant, and about which moments are taken
@@ -38,17 +39,18 @@ def moments(
     order = next((j for j, m in enumerate(values) if abs(m) > 1e-9), None)
     if order is None:
         empty = np.full((n, n, 3), 255, np.uint8)
-        facts = {"slope": "none: every tap is 0", "order": "none", "moments m_j / j!": values}
+        facts: dict[str, Any] = {"slope": "none: every tap is 0", "order": "none", "moments m_j / j!": values}
         return beside(_bars(whole / 12, values, n), empty, empty), facts
     C = values[order]
     sums = (np.exp(STEPS[:, None] * k) * whole / 12).sum(axis=1)
     error = np.abs(sums / (C * STEPS**order) - 1)
     exact = bool(error.max() < 1e-12)
-    slope = 0.0 if exact else float(np.log2(error[-2] / error[-1]))
+    slope = float(np.log2(error[-2:] + 2.0**-60) @ [1, -1])
     q = Filter(whole / 12, -2).dilate(2)
     moved = Filter(q.taps, q.origin[0] - round(2 * about))  # taps at 2 (k - about), whole numbers
     facts = {
         "slope": "none: the error is 0" if exact else f"{slope:.2f}",
+        "relative error at step 1/64": float(f"{error[-1]:.1e}"),
         "order alpha": order,
         "C alpha": C,
         "K": "infinite" if exact else moved.total_order(allow=order),
@@ -63,9 +65,10 @@ def moments(
 def _bars(taps: np.ndarray, values: Sequence[float], n: int) -> np.ndarray:
     """Taps above, moments below: bars from a line of zero, small circles where they vanish."""
     image, draw = _sheet(n)
-    for row, (title, bars, first) in enumerate((("taps q[k]", taps, -2), ("moments m_j / j!", values, 0))):
+    rows = (("taps q[k]", taps, -2), ("moments m_j / j!", np.array(values), 0))
+    for row, (title, bars, first) in enumerate(rows):
         top, zero, half = row * n / 2, row * n / 2 + 0.56 * n / 2, 0.24 * n / 2
-        size = max(float(np.abs(np.asarray(bars)).max()), 1e-9)
+        size = max(float(np.abs(bars).max()), 1e-9)
         _text(draw, 6, top + 2, title, n)
         _line(draw, [(8, zero), (n - 8, zero)], GREY, 1)
         for i, value in enumerate(bars):
@@ -73,7 +76,8 @@ def _bars(taps: np.ndarray, values: Sequence[float], n: int) -> np.ndarray:
             if abs(value) < 1e-9:
                 _dot(draw, x, zero, 0.013 * n, GREY)
             else:
-                _line(draw, [(x, zero), (x, zero - half * value / size)], BLUE if value > 0 else ORANGE, n / 16)
+                height = np.copysign(max(half * abs(value) / size, 0.012 * n), value)
+                _line(draw, [(x, zero), (x, zero - height)], BLUE if value > 0 else ORANGE, n / 16)
             _text(draw, x - 0.02 * n, top + 0.85 * n / 2, str(first + i), n)
     return _small(image, n)
 
@@ -100,11 +104,11 @@ def _symbol(taps: np.ndarray, order: int, C: float, n: int) -> np.ndarray:
 def _slopes(error: np.ndarray, n: int) -> np.ndarray:
     """log2 of the error against log2 of the step; lines of slope 1, 2, 4 through the same first point."""
     image, draw = _sheet(n)
-    log, span = np.log2(np.maximum(error, 2.0**-52)), 24.0  # the sheet holds 24 halvings
-    highest = max(float(log.max()), 0.0)
+    log, span = np.log2(np.maximum(error, 2.0**-52)), 22.0  # the sheet holds 22 halvings
+    highest = float(log.max())
     x = 0.88 * n - 0.78 * n * np.arange(len(error)) / (len(error) - 1)
 
-    def place(values: np.ndarray) -> list[tuple[float, float]]:
+    def place(values: np.ndarray) -> list[tuple[Any, Any]]:
         y = np.minimum(0.14 * n + 0.74 * n * (highest - values) / span, 0.9 * n)
         return list(zip(x, y, strict=True))
 
@@ -132,15 +136,15 @@ def _small(image: Any, n: int) -> np.ndarray:
     return np.array(image.reduce(FINE)).reshape(n, n, 3)
 
 
-def _line(draw: Any, points: Sequence[tuple[float, float]], colour: tuple[int, int, int], width: float) -> None:
+def _line(draw: Any, points: Sequence[tuple[Any, Any]], colour: tuple[int, int, int], width: Number) -> None:
     draw.line([(FINE * x, FINE * y) for x, y in points], fill=colour, width=max(1, round(FINE * width)), joint="curve")
 
 
-def _dot(draw: Any, x: float, y: float, r: float, colour: tuple[int, int, int]) -> None:
+def _dot(draw: Any, x: Any, y: Any, r: Number, colour: tuple[int, int, int]) -> None:
     draw.ellipse([FINE * (x - r), FINE * (y - r), FINE * (x + r), FINE * (y + r)], fill=colour)
 
 
-def _text(draw: Any, x: float, y: float, text: str, n: int) -> None:
+def _text(draw: Any, x: Any, y: Any, text: str, n: int) -> None:
     draw.text((FINE * x, FINE * y), text, fill=BLACK, font=_font(round(FINE * n * 0.06)))
 
 

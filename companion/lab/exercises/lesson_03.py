@@ -1,0 +1,224 @@
+r"""Lesson 03, vanishing moments. The checks: moments by hand, filters by design, signs, phi_alpha.
+
+Notebook: 03.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import factorial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from companion import Filter, bspline, framelet, refinable
+from companion.lab.check import exercise
+from companion.lab.diagnose import described, same
+from companion.operators.filters import multi_indices
+
+
+@exercise(
+    title="03.1 read the moments",
+    expects=(list, tuple),
+    hints=[
+        "Write k and q[k] in two rows, and add k^j q[k] for j = 0, 1, 2, 3, 4.",
+        "m_0 = m_1 = m_2 = 0 and m_3 = 6/8. C_alpha has alpha! in its denominator.",
+        "The accuracy is K - alpha, and K is the next order with a moment that is not 0: is m_4 = 0?",
+    ],
+    praise="about k = 1/2, its middle, the next moment vanishes too and the same filter is second order",
+)
+def by_hand(answer: Sequence[Any]) -> str | None:
+    """(alpha, C_alpha, accuracy) of q = [-1, 3, -3, 1] / 8 at k = -1, 0, 1, 2."""
+    if len(answer) != 3:
+        return f"the answer is (alpha, C_alpha, accuracy), three numbers; this is {described(answer)}"
+    alpha, C, accuracy = answer
+    if alpha in ((3,), [3]):
+        alpha = 3
+    for name, value in (("alpha", alpha), ("C_alpha", C), ("the accuracy", accuracy)):
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+            return f"{name} must be a number; this is {described(value)}"
+    q = Filter([-1 / 8, 3 / 8, -3 / 8, 1 / 8], -1)
+    if alpha != 3:
+        moments = ", ".join(f"m_{j} = {q.moment(j):.3g}" for j in range(5))
+        return f"alpha = {alpha:g} is not the order of the first moment that does not vanish: {moments}"
+    if abs(C - 0.75) < 1e-6:
+        return "0.75 is the moment m_3; C_alpha = m_alpha / alpha!"
+    if abs(C - 0.125) > 1e-6:
+        flipped = abs(C + 0.125) < 1e-6
+        return "the sign of C_alpha is reversed" if flipped else f"C_alpha = m_3 / 3! with m_3 = 6/8, not {C:.4g}"
+    if accuracy == 1:
+        return None
+    if accuracy == 2:
+        return "second order it is about k = 1/2, the middle of the taps; about k = 0 the moment m_4 is 12/8, not 0"
+    if accuracy == 4:
+        return "4 is K; the accuracy is K - alpha"
+    return f"m_4 = 12/8 does not vanish, so K = 4, and the accuracy is K - alpha, not {accuracy:g}"
+
+
+@exercise(
+    title="03.2 prescribed moments",
+    expects=Callable,
+    hints=[
+        "The unknowns are the taps; each equation says one moment: sum_k k^j q[k] = (alpha! if j = alpha, else 0).",
+        "Row j of the matrix holds the powers k^j of all points k; there are as many equations as points.",
+        "k = torch.tensor(points, dtype=torch.float64); M = k ** torch.arange(len(points))[:, None]; "
+        "torch.linalg.solve(M, m), and m is 0 but for m[alpha] = factorial(alpha).",
+    ],
+    praise="moments and taps determine each other (Vandermonde); lesson 12 learns filters by their moments",
+)
+def prescribed(answer: Callable[[Sequence[int], int], Any]) -> str | None:
+    """(points, alpha) -> taps q with C_alpha = 1 and all other moments up to order len(points) - 1 zero."""
+    for points, alpha in (((0, 1), 1), ((-1, 0, 1), 2), ((0, 1, 2), 1), ((-2, -1, 0, 1, 2), 1), ((-1, 0, 1, 2), 3)):
+        taps = answer(list(points), alpha)
+        case = f"for points {list(points)}, alpha = {alpha}:"
+        try:
+            q = torch.as_tensor(taps).detach().double().flatten()
+        except (TypeError, ValueError, RuntimeError):
+            return f"{case} the answer is a tensor of taps; this is {described(taps)}"
+        if q.shape != (len(points),):
+            return f"{case} as many taps as points are asked for; this is {described(taps)}"
+        k = torch.tensor(points, dtype=torch.float64)
+        M = k ** torch.arange(len(points), dtype=torch.float64)[:, None]
+        m = torch.zeros_like(k)
+        m[alpha] = factorial(alpha)
+        if (M @ q - m).abs().max() < 1e-6:
+            continue
+        if (M.T @ q - m).abs().max() < 1e-6:
+            return (
+                f"{case} the matrix is transposed: row j holds the powers k^j of all points, column i belongs to one k"
+            )
+        if (M @ q - m / factorial(alpha)).abs().max() < 1e-6:
+            return f"{case} alpha! is missing: C_alpha = m_alpha / alpha! = 1 means m_alpha = alpha!"
+        if (M @ q + m).abs().max() < 1e-6:
+            return f"{case} the sign is reversed: C_alpha must be +1"
+        if (M @ q.flip(0) - m).abs().max() < 1e-6:
+            return f"{case} the taps are right but in reversed order: q[k] weighs F(x + h k)"
+        moments = ", ".join(f"{v:.3g}" for v in M @ q)
+        return f"{case} the moments m_0, m_1, ... of your taps are {moments}; they must be {m.tolist()}"
+    return None
+
+
+@exercise(
+    title="03.3 a mixed derivative",
+    hints=[
+        "A product of one-dimensional filters has the products of their moments.",
+        "Which three taps approximate d/dx to second order, with C = 1? Take their product with themselves.",
+        "The product of [-1, 0, 1] / 2 along x_1 and along x_2: only the corners are not 0.",
+    ],
+    praise="nine taps, eight conditions: adding any multiple of [1, -2, 1] x [1, -2, 1] is right, too",
+)
+def mixed(answer: Any) -> str | None:
+    """A 3 x 3 filter with C = 1 for alpha = (1, 1), second order."""
+    try:
+        taps = torch.as_tensor(answer).detach().double()
+    except (TypeError, ValueError, RuntimeError):
+        return f"the answer is a 3 x 3 table of taps; this is {described(answer)}"
+    if taps.shape != (3, 3):
+        return f"the answer is a 3 x 3 table of taps; this has shape {tuple(taps.shape)}"
+    if not taps.any():
+        return "all taps are 0: this approximates 0"
+    q = Filter(taps.numpy(), -1)
+    wrong = {
+        beta: q.moment(beta)
+        for order in range(4)
+        for beta in multi_indices(2, order)
+        if abs(q.moment(beta) - (beta == (1, 1))) > 1e-6
+    }
+    if not wrong:
+        return None
+    others = {beta: m for beta, m in wrong.items() if beta != (1, 1)}
+    m = q.moment((1, 1))
+    if not others:
+        if abs(m + 1) < 1e-6:
+            return "the sign is reversed: C_(1,1) is -1. In a correlation the tap at k = (1, 1) weighs F(x + h (1, 1))"
+        factor = f"divide the taps by {m:.3g}" if abs(m) > 1e-6 else "for this filter it is 0"
+        return f"the moments that must vanish do, but C_(1,1) must be 1: {factor}"
+    if abs(q.moment((2, 0)) - 2) < 1e-6 and abs(q.moment((0, 2)) - 2) < 1e-6:
+        return "this approximates the Laplacian d_1^2 + d_2^2; asked is the mixed derivative d_1 d_2"
+    beta, m = min(others.items(), key=lambda item: sum(item[0]))
+    if sum(beta) == 3 and (1, 1) not in wrong:
+        return f"this approximates d_1 d_2, but only to first order: the moment {beta} is {m:.3g}, not 0"
+    return f"the moment {beta} must vanish, and is {m:.3g}"
+
+
+@exercise(
+    title="03.4 a derivative by W^T",
+    expects=Callable,
+    hints=[
+        "W^T takes coefficients: a tensor like W(u), zero but for the one band that holds u.",
+        "That band of W^T approximates (-1)^{|alpha|} C_alpha h^{|alpha|} d^alpha.",
+        "d = torch.zeros_like(W(u)); d[i] = u with i = W.band((1, 0)); "
+        "then W.T(d) / (-C * h), C = W.filter((1, 0)).constant((1, 0)).",
+    ],
+    praise="the adjoint of a derivative is minus that derivative; lesson 08 lives on this sign",
+)
+def by_the_adjoint(answer: Callable[[Tensor, float], Tensor]) -> str | None:
+    """(u, h) -> an approximation of +d u / d x_1, u periodic and sampled with step h."""
+    N = 48
+    h = 1 / N
+    x = torch.arange(N, dtype=torch.float64) * 2 * torch.pi * h
+    f, g = torch.sin(x)[:, None], torch.cos(x + 1)[None]
+    u, right = f * g, 2 * torch.pi * torch.cos(x)[:, None] * g
+    across = -2 * torch.pi * f * torch.sin(x + 1)[None]
+    out = answer(u, h)
+    if not isinstance(out, Tensor) or out.shape != u.shape:
+        return f"the answer is a picture of the shape of u, {tuple(u.shape)}; this is {described(out)}"
+
+    def near(v: Tensor) -> bool:
+        return bool((out - v).norm() < 0.12 * v.norm())
+
+    if near(right):
+        return None
+    C = {"piecewise linear": -(2**0.5) / 2, "Haar": -0.5}
+    if near(-right):
+        return "the sign is reversed: W^T approximates -C h d/dx_1, the adjoint of C h d/dx_1"
+    if near(across) or near(-across):
+        return "this is the derivative along x_2; x_1 is axis -2, the band (1, 0)"
+    for name, c in C.items():
+        for sign, words in ((1, ""), (-1, ", and the sign is reversed")):
+            if near(sign * c * h * right):
+                return f"this is W^T u itself ({name}): divide by -C h"
+            if near(sign * c * right):
+                return f"the constant C = {c:.4g} is missing{words}"
+    for sign, words in ((1, ""), (-1, ", and the sign is reversed")):
+        if near(sign * h * right):
+            return f"the step h is missing: a derivative is a difference divided by h{words}"
+        if near(sign * h**2 * right) or near(sign * right / h):
+            return f"the power of h is wrong: divide by h once{words}"
+    return same(out, right, 0.12)
+
+
+@exercise(
+    title="03.5 phi_alpha of Haar",
+    expects=Callable,
+    hints=[
+        "psi is +1 on [0, 1/2) and -1 on [1/2, 1). Integrate it from the left.",
+        "phi_1 rises with slope 1 to x = 1/2, then falls. How high does it get?",
+        "0.5 - (x - 0.5).abs(), and nothing below 0: .clamp_min(0)",
+    ],
+    praise="a hat, half as high: the spline of order 2. Its integral is 1/4 = c_alpha",
+)
+def phi_haar(answer: Callable[[Tensor], Tensor]) -> str | None:
+    """phi_alpha with psi = d phi_alpha / dx, for the Haar framelet psi."""
+    x = torch.linspace(-0.75, 1.75, 51, dtype=torch.float64)
+    psi = framelet(bspline(1)[1], refinable(1))
+    right = psi.antiderivative()(x)
+    out = answer(x)
+    if not isinstance(out, Tensor) or out.shape != x.shape:
+        return f"phi_alpha takes a tensor x to a tensor of its shape, {tuple(x.shape)}; this gave {described(out)}"
+    if (out - right).abs().max() < 1e-6:
+        return None
+    slips = {
+        "this is psi itself; asked is the function whose derivative psi is": psi(x),
+        "twice as high as it must be: with slope 1 on [0, 1/2] it reaches 1/2": 2 * right,
+        "the sign is reversed: psi starts with +1, so phi_alpha rises first": -right,
+        "this is centred at 0; psi lives on [0, 1], and so does phi_alpha": psi.scaled(1, -0.5).antiderivative()(x),
+        "right on [0, 1], but it must be 0 outside: there this line goes on below 0": 0.5 - (x - 0.5).abs(),
+        "this is the hat B_2 on [-1, 1]; phi_alpha is its copy on [0, 1], half as high": refinable(2)(x),
+    }
+    for words, wrong in slips.items():
+        if (out - wrong).abs().max() < 1e-6:
+            return words
+    return same(out, right, 1e-6, "phi_alpha")
