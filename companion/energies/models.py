@@ -93,7 +93,8 @@ class Problem(nn.Module):
 
         method     ForwardBackward, FISTA, ADMM or PDHG; `options` are its own
         u0         the picture to start from, by default that of A^T f
-        k, tol     at most k steps, fewer if |x^{k+1} - x^k| <= tol |x^k| on the whole state; tol=None takes all k
+        k, tol     at most k steps, fewer if |x^{k+1} - x^k| <= tol |x^k| on the whole state (x and multipliers, not
+                   FISTA's gamma); tol=None takes all k
         reference  a true picture, for the curve of PSNR
         progress   True or a title: a progress bar after two seconds; Ctrl-C returns what was reached
 
@@ -107,7 +108,8 @@ class Problem(nn.Module):
             record["psnr"] = lambda u: _psnr(u, reference)
         with torch.no_grad():
             u0 = self.decode(self.E.domain()) if u0 is None else u0
-            until = None if tol is None else fixed_point(tol)
+            rule = fixed_point(tol) if tol is not None else None
+            until = None if rule is None else lambda new, old: rule(_moving(new), _moving(old))
             result = run(watch, u0, k=k, until=until, record=record, progress=progress)
         if tol is not None and result.stopped == "k":
             warnings.warn(
@@ -187,7 +189,7 @@ class _Watch(nn.Module):
         begin = time.perf_counter()
         new = self.step(x)
         self.spent += time.perf_counter() - begin
-        pairs = list(zip(tensors(new), tensors(x), strict=True))
+        pairs = list(zip(_moving(new), _moving(x), strict=True))
         size = sum(float(b.square().sum()) for _, b in pairs)
         self.moved = (sum(float((a - b).square().sum()) for a, b in pairs) / size) ** 0.5 if size else math.inf
         return new
@@ -203,6 +205,11 @@ def _checked(problem: Problem) -> Problem:
     """The problem, lam tried on coefficients of its own shape."""
     problem.R.check(problem.K(problem.E.domain()))
     return problem
+
+
+def _moving(x: Any) -> tuple[Tensor, ...]:
+    """The tensors of a state but for single numbers, such as FISTA's gamma, which goes on to 1 when x is at rest."""
+    return tuple(a for a in tensors(x) if a.ndim) or tensors(x)
 
 
 def _psnr(u: Tensor, reference: Tensor) -> float:

@@ -172,6 +172,12 @@ def phantom(n: int = 256) -> Float[Tensor, "n n"]:
     return u / 160
 
 
+def ellipses() -> list[dict[str, float]]:
+    """The ten ellipses of the phantom, as `ellipse_projection` takes them: amplitude, a, b, x0, y0, degrees."""
+    names = ("amplitude", "a", "b", "x0", "y0", "degrees")
+    return [dict(zip(names, (row[0] / 10, *row[1:]), strict=True)) for row in _HEAD]
+
+
 def volume(n: int = 64) -> Float[Tensor, "n n n"]:
     """Ten ellipsoids on [-1, 1]^3, a head in three dimensions, axes (z, y, x), soft at the edges.
 

@@ -112,11 +112,10 @@ def mri_tikhonov(answer: Callable[[Tensor, Tensor, float], Tensor]) -> str | Non
             "you divide by m + alpha; for real pictures A^T A = F^H m~ F with m~ = (m + m[-.]) / 2": (
                 divided(b, m.double() + alpha)
             ),
-            "you divide by m + alpha, and take the real part after: that solves the problem for complex pictures": (
+            "you divide by m + alpha, 1 + alpha where there are data: that solves the problem for complex pictures": (
                 naive
             ),
             "this is A^T f: nothing is divided yet": b,
-            "you divide A^T f by 1 + alpha, as if A^T A were the identity": b / (1 + alpha),
             "m[-.] is not m.flip(0, 1): frequency 0 stays where it is, so roll by one after flipping": (
                 divided(b, (m.double() + m.flip(0, 1).double()) / 2 + alpha)
             ),
