@@ -27,7 +27,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from companion.dynamics import ConvergenceWarning, Trajectory, fixed_point, run, tensors
+from companion.dynamics import ConvergenceWarning, StabilityWarning, Trajectory, fixed_point, run, tensors
 from companion.energies.coefficients import FrameLeastSquares
 from companion.energies.functional import Functional, LeastSquares
 from companion.energies.norms import L1
@@ -100,7 +100,8 @@ class Problem(nn.Module):
 
         The Trajectory has the curves objective, residual (|x^{k+1} - x^k| / |x^k|, infinite at k = 0), seconds (spent
         in the steps alone) and, with a reference, psnr. Where k steps do not reach tol a ConvergenceWarning says what
-        was reached. Computed without gradients: for an unrolled solver use `run` itself.
+        was reached; a StabilityWarning ends a run that diverges. Computed without gradients: for an unrolled solver use
+        `run` itself.
         """
         watch = _Watch(method(self, **options))
         record: dict[str, Any] = {"objective": self, "residual": watch.residual, "seconds": watch.seconds}
@@ -108,9 +109,17 @@ class Problem(nn.Module):
             record["psnr"] = lambda u: _psnr(u, reference)
         with torch.no_grad():
             u0 = self.decode(self.E.domain()) if u0 is None else u0
-            rule = fixed_point(tol) if tol is not None else None
-            until = None if rule is None else lambda new, old: rule(_moving(new), _moving(old))
+            rest = fixed_point(tol) if tol is not None else lambda new, old: False
+            until = lambda new, old: watch.lost or rest(_moving(new), _moving(old))  # noqa: E731
             result = run(watch, u0, k=k, until=until, record=record, progress=progress)
+        if watch.lost:
+            result.stopped = "diverged"
+            warnings.warn(
+                f"{type(watch.step).__name__} has diverged: after {result.k} steps its state has overflown. Is a step "
+                "too large?",
+                StabilityWarning,
+                stacklevel=2,
+            )
         if tol is not None and result.stopped == "k":
             warnings.warn(
                 f"{type(watch.step).__name__} has not converged: after {k} steps the relative change of its state is "
@@ -182,7 +191,7 @@ class _Watch(nn.Module):
 
     def __init__(self, step: Any):
         super().__init__()
-        self.step, self.spent, self.moved = step, 0.0, math.inf
+        self.step, self.spent, self.moved, self.lost = step, 0.0, math.inf, False
         self.start, self.image = step.start, step.image
 
     def forward(self, x: Any) -> Any:
@@ -191,6 +200,7 @@ class _Watch(nn.Module):
         self.spent += time.perf_counter() - begin
         pairs = list(zip(_moving(new), _moving(x), strict=True))
         size = sum(float(b.square().sum()) for _, b in pairs)
+        self.lost = not size < torch.finfo(pairs[0][1].dtype).max ** 0.8  # before an operator meets infinity
         self.moved = (sum(float((a - b).square().sum()) for a, b in pairs) / size) ** 0.5 if size else math.inf
         return new
 

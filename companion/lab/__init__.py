@@ -9,6 +9,7 @@
     raster    pixels, beside                                 what an explorer returns
     live      live, film                                     an explorer with sliders, or as a strip
     check     claim, exercise                                what a lesson asserts, what a learner is told
+    results   stored                                         what experiments/ has measured
     diagnose  same, adjoint_gap                              what the diagnoses of the exercises are made of
     machine   device, facts, set_threads                     where it runs
 
@@ -36,6 +37,7 @@ from companion.lab.live import film, live
 from companion.lab.machine import device, facts, set_threads
 from companion.lab.quality import psnr, ssim
 from companion.lab.raster import beside, pixels
+from companion.lab.results import stored
 from companion.lab.show import pictures, plots, sentence, show, style
 
 __all__ = [
@@ -66,6 +68,7 @@ __all__ = [
     "film",
     "claim",
     "exercise",
+    "stored",
     "same",
     "adjoint_gap",
     "device",

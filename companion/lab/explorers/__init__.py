@@ -11,5 +11,6 @@ from companion.lab.explorers.lesson_00 import iterated
 from companion.lab.explorers.lesson_01 import inversion
 from companion.lab.explorers.lesson_02 import band, threshold
 from companion.lab.explorers.lesson_03 import moments
+from companion.lab.explorers.lesson_04 import restoration
 
-__all__ = ["iterated", "inversion", "band", "threshold", "moments"]
+__all__ = ["iterated", "inversion", "band", "threshold", "moments", "restoration"]

@@ -1,0 +1,23 @@
+"""What the long runs of `experiments/` have stored, for the lessons to show.
+
+Notebook: 04.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def stored(name: str) -> dict[str, Any]:
+    """The results of experiments/{name}.py, as that script wrote them; it can be run again by anyone.
+
+    Raises FileNotFoundError, with the command that makes them, where they are not beside the package.
+    """
+    roots = (Path(__file__).resolve().parents[2], Path.cwd(), Path.cwd().parent)
+    for root in roots:
+        path = root / "experiments" / "results" / f"{name}.json"
+        if path.exists():
+            return json.loads(path.read_text(encoding="utf-8"))
+    raise FileNotFoundError(f"There are no stored results '{name}'. Make them: python experiments/{name}.py")
