@@ -18,7 +18,8 @@ from companion.energies.likelihood import KL, data_term
 from companion.energies.models import Problem, Tikhonov, analysis, balanced, synthesis, tikhonov
 from companion.energies.norms import L1, Box, GroupL1
 from companion.flows.shrinkage import Firm, Garrote, Hard, IsotropicSoft, Shrinkage, Soft, Threshold
-from companion.flows.solvers import ADMM, FISTA, PDHG, ForwardBackward
+from companion.flows.solvers import FISTA, ForwardBackward
+from companion.flows.splitting import ADMM, PDHG
 from companion.operators.banks import biorthogonal, bspline, check_bank, extension_residual
 from companion.operators.differences import Divergence, Gradient, Hessian, SymmetrisedGradient
 from companion.operators.filters import Filter, tensor_product

@@ -3,14 +3,15 @@ r"""Four inverse problems, every model of lesson 04, and their peers: PSNR, SSIM
     blur   the photograph, 256 x 256, Gaussian blur of deviation 1.5 pixels, noise 0.01
     mask   the photograph, 256 x 256, half of the pixels known, noise 0.02
     mri    the slice of a head, 128 x 128, 36 radial lines of k-space (26 %, about a quarter), noise 0.01
-    ct     the phantom, 256 x 256, 60 angles, noise 0.003; the data are the exact projections of its ellipses, so the
+    ct     the phantom, 128 x 128, 60 angles, noise 0.003; the data are the exact projections of its ellipses, so the
            model A is not what made them
 
 Every method has one weight, and each gets the one that is best for this picture in PSNR: the golden-section search
 below is the same for all, and knows the true picture. So the table compares methods at their best, which no user can
-reach; it does not compare ways to choose a weight. Seconds are of processor time, for one run at that weight on one thread.
+reach; it does not compare ways to choose a weight. Seconds are of processor time, for one run at that weight on one
+thread.
 
-    make experiments            # or: python experiments/restoration.py [task ...]     about 20 minutes on one core
+    make experiments            # or: python experiments/restoration.py [task ...]     about 10 minutes on one core
 
 writes experiments/results/restoration.json. Everything is generated or ships in a package, with seeds.
 """
@@ -62,8 +63,8 @@ from companion.lab import camera, ellipses, mr_slice, phantom, psnr, ssim
 
 RESULTS = Path(__file__).parent / "results" / "restoration.json"
 BANKS = {"Haar": 1, "linear": 2, "cubic": 4}
-TRIES = 8  # evaluations of the search for the best weight
-STEPS, TOL = 300, 1e-4
+TRIES = 6  # evaluations of the search for the best weight
+STEPS, TOL = 200, 1e-4
 ONE = dict.fromkeys(BANKS, 1)  # levels: one where holes of a pixel or two are to be filled,
 TWO = {
     "Haar": 2,
@@ -118,7 +119,7 @@ def mri() -> Task:
 
 def ct() -> Task:
     """A head measured from 60 directions."""
-    n = 256
+    n = 128
     A = Radon(n, 60)
     exact = sum(_strip(A, ellipse) for ellipse in ellipses())
     f = GaussianNoise(0.003, seed=1)(exact.float())
@@ -208,8 +209,8 @@ def methods(task: Task) -> dict[str, tuple[Callable[[float], tuple[Tensor, int]]
     }
     for name in ("analysis", "balanced", "synthesis"):
         for bank in BANKS:
-            table[f"{name}, {bank}"] = (model(task, name, bank), (5e-5, 5e-2))
-    table["total variation"] = (total_variation(task), (5e-5, 5e-2))
+            table[f"{name}, {bank}"] = (model(task, name, bank), (1e-4, 3e-2))
+    table["total variation"] = (total_variation(task), (1e-4, 3e-2))
     table[task.start] = (lambda _: (torch.from_numpy(task.linear()).float(), 0), None)
     table[f"{task.start}, then TV denoising"] = (after(task, "TV"), (1e-3, 1.0))
     table[f"{task.start}, then wavelet denoising"] = (after(task, "wavelet"), (1e-3, 0.3))

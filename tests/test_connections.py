@@ -5,10 +5,13 @@
 (2.2)     the cascade multiplies symbols
 (2.3)     W^T W = I is the extension principle, in both directions
 Ex 2.1    the filters are those of the B-splines
+(2.4)     the denoise-and-correct iteration of [32] is forward-backward splitting, kappa = 1
+(2.5)     split Bregman is a primal-dual method with tau sigma = 1
 (4.1)     moments are derivatives of the symbol, and are what a filter does to polynomials
 Prop 4.1  frame coefficients are difference quotients
 (4.4)     a threshold is a level, and a level a diffusivity
 (4.5)     framelet shrinkage is an explicit scheme for Perona and Malik's diffusion
+(4.7)     the accelerated iteration is FISTA for (2.4)
 """
 
 from collections.abc import Callable
@@ -20,21 +23,28 @@ import torch
 from torch import Tensor
 
 from companion import (
+    ADMM,
+    FISTA,
     Blur,
     Filter,
+    ForwardBackward,
     FrameletTransform,
     GaussianNoise,
     Identity,
     IsotropicSoft,
     LinearOperator,
     Mask,
+    PartialFourier,
     Shrinkage,
     Soft,
+    analysis,
+    balanced,
     biorthogonal,
     bspline,
     correlate,
     correlate_adjoint,
     gaussian_kernel,
+    iterate,
     run,
     tensor_product,
 )
@@ -162,6 +172,108 @@ def test_ex_21_the_averages_are_inner_products_with_b_splines(order: int) -> Non
     x = np.linspace(-1, 1, 203) * scale * order / 2 + 1e-3
     drawn = sum(tap * B(x - first - k) for k, tap in enumerate(p.taps))
     np.testing.assert_allclose(drawn, B(x / scale) / scale, rtol=0, atol=1e-12)
+
+
+# ---- Section 2: the models and their iterations -----------------------------------------------------------------
+
+CONTRACTIONS: dict[str, LinearOperator] = {  # |A| <= 1
+    "inpainting": Mask(torch.arange(120).reshape(10, 12) % 3 > 0),
+    "deblurring": Blur(gaussian_kernel(1.0, 2, 3)),
+    "fourier": PartialFourier(torch.arange(120).reshape(10, 12) % 4 != 1),
+}
+contractions = pytest.mark.parametrize("name", CONTRACTIONS)
+
+
+def soft(d: Tensor, lam: Tensor) -> Tensor:
+    return d.sign() * (d.abs() - lam).clamp_min(0)
+
+
+@pytest.mark.paper("(2.4)")
+def test_24_inpainting_by_denoising_is_forward_backward_splitting() -> None:
+    """u^{k+1} = P f + (I - P) W^T T_lam(W u^k), the iteration of [32]: denoise, then put the known pixels back.
+
+    With d^{k+1} = T_lam(W u^k) it is d^{k+1} = prox(d^k - grad E(d^k)) for (2.4) with kappa = 1, whose L is 1.
+    """
+    A, W = CONTRACTIONS["inpainting"], FrameletTransform(bspline(2), 2)
+    f, lam = A(random(10, 12)), W.weights(0.1)
+    solver = ForwardBackward(balanced(A, f, W, lam, 1.0))
+    assert solver.step == 1
+    known = A.m.double()
+    u = random(10, 12)
+    d = soft(W(u), lam)
+    for _ in range(30):
+        u = known * f + (1 - known) * W.T(d)
+        d = solver(d)
+        torch.testing.assert_close(d, soft(W(u), lam), rtol=0, atol=1e-12)
+
+
+@contractions
+@pytest.mark.paper("(2.4)")
+def test_24_for_any_measurement(name: str) -> None:
+    """u^{k+1} = A^T f + (I - A^T A) W^T T_lam(W u^k), and at rest no point near it is better."""
+    A, W = CONTRACTIONS[name], FrameletTransform(bspline(1))
+    f = A(random(10, 12))
+    lam = W.weights(0.1)
+    problem = balanced(A, f, W, lam, 1.0)
+    d = W(random(10, 12))
+    states = iterate(ForwardBackward(problem, step=1.0), d)
+    next(states)
+    for _ in range(30):
+        back = W.T(d)
+        u = A.T(f) + back - A.T(A(back))
+        d = soft(W(u), lam)
+        torch.testing.assert_close(next(states), d, rtol=0, atol=1e-12)
+    d = run(ForwardBackward(problem, step=1.0), u, k=1000).x
+    for size in (1e-3, 1e-2, 1.0):
+        assert all(problem(d + size * random(*d.shape)) > problem(d) for _ in range(3))
+
+
+@contractions
+@pytest.mark.paper("(4.7)", "(2.4)")
+@pytest.mark.parametrize("mu", [1.0, 0.6])
+def test_47_the_accelerated_iteration_is_fista(name: str, mu: float) -> None:
+    """u^k = (I - mu A^T A) W^T T_lam((1 + g) W u^{k-1} - g W u^{k-2}) + mu A^T f, g = (k - 2)/(k + 1) = gamma^{k-1}.
+
+    It is FISTA for (2.4) with kappa = 1/mu and lam/mu: with d^k its iterate, u^k = (I - mu A^T A) W^T d^k + mu A^T f.
+    """
+    A, W = CONTRACTIONS[name], FrameletTransform(bspline(1))
+    f, lam = A(random(10, 12)), W.weights(0.1)
+
+    def correct(v: Tensor) -> Tensor:
+        return v - mu * A.T(A(v)) + mu * A.T(f)
+
+    solver = FISTA(balanced(A, f, W, lam / mu, 1 / mu), step=mu)
+    state = solver.start(random(10, 12))
+    u = old = correct(W.T(state.x))
+    for k in range(1, 31):
+        gamma = (k - 2) / (k + 1)
+        u, old = correct(W.T(soft((1 + gamma) * W(u) - gamma * W(old), lam))), u
+        state = solver(state)
+        torch.testing.assert_close(correct(W.T(state.x)), u, rtol=0, atol=1e-12)
+
+
+@contractions
+@pytest.mark.paper("(2.5)")
+def test_25_split_bregman_is_a_primal_dual_method(name: str) -> None:
+    """W^T W = I turns W^T(d^k - b^k) into x^k - W^T(2 b^k - b^{k-1}): with p = rho b, tau = 1/rho and sigma = rho,
+
+    x^{k+1} = prox_{tau E}(x^k - tau W^T(2 p^k - p^{k-1})),  p^{k+1} = clip(p^k + sigma W x^{k+1}) to |p| <= lam,
+
+    the primal-dual method with tau sigma |W|^2 = 1 that extrapolates p where PDHG extrapolates x.
+    """
+    A, W, rho = CONTRACTIONS[name], FrameletTransform(bspline(1)), 0.7
+    lam = W.weights(0.1)
+    problem = analysis(A, A(random(10, 12)), W, lam)
+    solver = ADMM(problem, rho=rho)
+    first = solver(solver.start(random(10, 12)))
+    x, p, old = first.x, rho * first.b, torch.zeros_like(first.b)
+    state = first
+    for _ in range(30):
+        state = solver(state)
+        x = problem.E.prox(x - W.T(2 * p - old) / rho, 1 / rho)
+        p, old = torch.clamp(p + rho * W(x), -lam, lam), p
+        torch.testing.assert_close(state.x, x, rtol=0, atol=1e-12)
+        torch.testing.assert_close(solver.dual(state), p, rtol=0, atol=1e-12)
 
 
 # ---- Section 4.1 ------------------------------------------------------------------------------------------------

@@ -277,6 +277,27 @@ def test_numbers_are_recorded_in_double_precision() -> None:
     assert curve.dtype == torch.float64
 
 
+class Whole:
+    """A measure of the whole state, as an objective is: it says so by `of_state`."""
+
+    of_state = True
+
+    def __call__(self, x: State) -> Tensor:
+        assert isinstance(x, State)
+        return x.b.sum()
+
+
+def test_a_measure_of_the_state_is_given_the_state() -> None:
+    """... and every other measure the picture."""
+    u = torch.tensor([1.0, 3.0], dtype=torch.float64)
+    end = run(Lagging(), u, k=2, record={"b": Whole(), "u": torch.sum})
+    assert end.curves["u"].tolist() == [4, 4, 4]
+    assert end.curves["b"].tolist() == [4, 4, 4]
+    end = run(Lagging(), 2 * u, k=2, record={"b": Whole(), "u": torch.sum})
+    assert end.curves["u"].tolist() == [8, 8, 6]
+    assert end.curves["b"].tolist() == [8, 6, 5]
+
+
 def test_recording_counts_and_flags() -> None:
     end = run(Halve(), u0(4), k=2, record={"n": lambda u: u.numel(), "flag": lambda u: True})
     assert end.curves["n"].tolist() == [4, 4, 4]

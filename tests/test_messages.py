@@ -21,35 +21,51 @@ import torch
 
 import companion
 from companion import (
+    ADMM,
+    FISTA,
+    KL,
+    L1,
+    PDHG,
     Blur,
+    Box,
+    Composed,
     Divergence,
     Filter,
     Firm,
+    ForwardBackward,
+    FrameLeastSquares,
     FrameletTransform,
+    Functional,
     Garrote,
     GaussianNoise,
     Gradient,
+    GroupL1,
     Hard,
     Hessian,
     Identity,
     IsotropicSoft,
     LaplacianNoise,
+    LeastSquares,
     LinearOperator,
     Mask,
     PartialFourier,
     PoissonNoise,
+    Problem,
     Radon,
     Shrinkage,
     Soft,
     Spline,
     SymmetrisedGradient,
     Threshold,
+    analysis,
+    balanced,
     biorthogonal,
     bspline,
     cartesian_pattern,
     check_bank,
     correlate,
     correlate_adjoint,
+    data_term,
     ellipse_projection,
     extension_residual,
     fixed_point,
@@ -61,7 +77,9 @@ from companion import (
     refinable,
     run,
     shift,
+    synthesis,
     tensor_product,
+    tikhonov,
     to_complex,
 )
 
@@ -709,6 +727,215 @@ SHRINKAGES = [
     ),
 ]
 
+
+class Mute(Functional):
+    """A functional whose author has not begun."""
+
+
+def tv(f: torch.Tensor | None = None) -> Problem:
+    """1/2 |u - f|^2 + 0.1 |grad u|_1."""
+    return Problem(LeastSquares(image() if f is None else f), GroupL1(0.1), Gradient())
+
+
+ENERGIES = [
+    Case(
+        "a functional without forward",
+        lambda: Mute()(image()),
+        TypeError,
+        "«Mute» is no functional yet: it does not define forward(v)",
+    ),
+    Case("the gradient of a norm", lambda: L1(0.1).grad(image()), TypeError, "«L1» has no gradient ... Use its prox."),
+    Case(
+        "the prox of a composition",
+        lambda: Composed(L1(0.1), Identity()).prox(image(), 1.0),
+        TypeError,
+        "proximal map of «Composed» has no closed form. Use its gradient, or PDHG.",
+    ),
+    Case(
+        "the gap of a composition",
+        lambda: Composed(L1(0.1), Identity()).conjugate(image()),
+        TypeError,
+        "conjugate of «Composed» is not known in closed form: no duality gap.",
+    ),
+    Case(
+        "a penalty in the place of the data term",
+        lambda: Problem(L1(0.1), L1(0.1)).solve(PDHG),
+        TypeError,
+        "«L1» has no data ... the shape of the unknown x ... Make it R, or give it data f.",
+    ),
+    Case("weight 0", lambda: LeastSquares(image(), weight=0.0), ValueError, "weight ... > 0; got «0.0» ... 1/sigma^2"),
+    Case("an infinite weight", lambda: KL(image(), INF), ValueError, "weight of a data term is a finite ... «inf»"),
+    Case("alpha = -1", lambda: tikhonov(Identity(), image(), -1.0), ValueError, "weight ... > 0; got «-1.0»"),
+    Case(
+        "data with NaN",
+        lambda: LeastSquares(holed(NAN)),
+        ValueError,
+        "f must be finite; «2 of its 256» entries are NaN",
+    ),
+    Case("a number NaN as data", lambda: L1(0.1, NAN), ValueError, "f must be finite; «1 of its 1» entries are NaN"),
+    Case("integer data", lambda: LeastSquares(image().long()), TypeError, "f must be floating point ... «torch.int64»"),
+    Case(
+        "data of another shape",
+        lambda: LeastSquares(image())(image(8, 8)),
+        ValueError,
+        "data have shape (16, 16), what they are compared with «(8, 8)»: the last axes must agree",
+    ),
+    Case(
+        "a batch of data for one picture",
+        lambda: L1(1.0, image()[None]).prox(image(), 1.0),
+        ValueError,
+        "data have shape «(1, 16, 16)» ... A batch of data asks for a batch of pictures.",
+    ),
+    Case(
+        "the likelihood of no noise of ours",
+        lambda: data_term(Identity(), image()),
+        TypeError,
+        "Gaussian, Laplacian and Poisson noise; got «Identity».",
+    ),
+    Case(
+        "the likelihood of noise of size 0",
+        lambda: data_term(GaussianNoise(0.0), image()),
+        ValueError,
+        "«sigma = 0» is no noise: A u = f is then a constraint. Give sigma > 0.",
+    ),
+    Case(
+        "the likelihood of Laplacian noise of size 0",
+        lambda: data_term(LaplacianNoise(0.0), image()),
+        ValueError,
+        "«b = 0» is no noise ... Give b > 0.",
+    ),
+    Case(
+        "negative counts",
+        lambda: data_term(PoissonNoise(10.0), image() - 1.0),
+        ValueError,
+        "Counts cannot be negative, and «24 of 256» data are (the smallest: -1) ... LeastSquares ... background",
+    ),
+    Case("lam = -1", lambda: L1(-1.0), ValueError, "lam must be finite and >= 0 in every band ... got «[-1.0]»."),
+    Case("lam = NaN", lambda: GroupL1(NAN), ValueError, "lam must be finite and >= 0 in every band ... got «[nan]»."),
+    Case(
+        "lam for another transform",
+        lambda: analysis(Identity(), image(), haar(), haar(2).weights(0.1)),
+        ValueError,
+        "lam has shape «(7, 1, 1)», the coefficients (4, 16, 16): one lam, or one for each band. W.weights(lam)",
+    ),
+    Case(
+        "lam for bands where there are none",
+        lambda: L1(haar().weights(0.1))(image()[0]),
+        ValueError,
+        "lam has shape (4, 1, 1), the coefficients «(16,)»",
+    ),
+    Case("two lam for one group", lambda: GroupL1(torch.ones(2)), ValueError, "one for each of its 1 groups; got «2»."),
+    Case(
+        "a group axis counted from the front",
+        lambda: GroupL1(0.1, axis=0),
+        ValueError,
+        "axis of GroupL1 is counted from the end ... a batch would move it; got «0».",
+    ),
+    Case(
+        "groups of another transform",
+        lambda: GroupL1(0.1, sizes=(1, 3))(torch.ones(7, 8, 8)),
+        ValueError,
+        "along axis -3, which must have 4 members; got shape «(7, 8, 8)».",
+    ),
+    Case(
+        "the group norm of a picture",
+        lambda: GroupL1(0.1)(image()),
+        ValueError,
+        "along axis -3, which must have some members; got shape «(16, 16)».",
+    ),
+    Case("an empty box", lambda: Box(1.0, 0.0), ValueError, "box needs lo <= hi; got «lo=1.0, hi=0.0»."),
+    Case(
+        "(2.4) with a dual pair",
+        lambda: balanced(Identity(), image(), FrameletTransform(CDF[0], dual=CDF[1]), 0.1),
+        ValueError,
+        "projection only for a tight frame, W^T W = I; got «FrameletTransform(2 filters, 1 levels, dim=2, periodic",
+    ),
+    Case(
+        "kappa = -1",
+        lambda: balanced(Identity(), image(), haar(), 0.1, -1.0),
+        ValueError,
+        "kappa of (2.4) is finite and >= 0; got «-1.0». The limit kappa -> infinity is analysis.",
+    ),
+    Case(
+        "kappa = infinity",
+        lambda: FrameLeastSquares(Identity(), image(), haar(), INF),
+        ValueError,
+        "kappa of (2.4) is finite ... got «inf». The limit kappa -> infinity is analysis.",
+    ),
+    Case(
+        "synthesis that does not charge for the average",
+        lambda: synthesis(Identity(), image(), haar(), haar().weights(0.1)),
+        ValueError,
+        "Synthesis (2.6) needs lam > 0 in every band, and the bands «[((0, 0), 0)]» cost nothing ... (2.4) or (2.5)",
+    ),
+    Case(
+        "the gap of an underdetermined problem",
+        lambda: analysis(Mask(torch.eye(16)), torch.eye(16), haar(), 0.1).gap(image(), haar()(image())),
+        ValueError,
+        "diag(m) has zeros, so (A^T A + rho I)^{-1} needs rho > 0; got «rho=0.0».",
+    ),
+    Case(
+        "a reference of another shape",
+        lambda: tv().solve(PDHG, k=1, reference=image(8, 8)),
+        ValueError,
+        "reference has shape «(8, 8)», the picture (16, 16): PSNR compares pixels.",
+    ),
+]
+
+SOLVERS = [
+    Case(
+        "ADMM for total variation",
+        lambda: ADMM(tv()),
+        ValueError,
+        "K^T K = I, and K = «Gradient» is not tight ... Use PDHG, which takes any K.",
+    ),
+    Case(
+        "FISTA for the analysis model",
+        lambda: FISTA(analysis(Identity(), image(), haar(), 0.1)),
+        ValueError,
+        "FISTA needs the proximal map of R(K x), known only for K = I; here K = «FrameletTransform». Use ADMM or PDHG.",
+    ),
+    Case(
+        "forward steps for total variation",
+        lambda: ForwardBackward(tv()),
+        ValueError,
+        "known only for K = I; here K = «Gradient». Use PDHG.",
+    ),
+    Case(
+        "forward steps for counts",
+        lambda: ForwardBackward(Problem(KL(image()), L1(0.1))),
+        ValueError,
+        "data term with a Lipschitz gradient, and «KL» has none. Use PDHG.",
+    ),
+    Case(
+        "ADMM for counts behind a mask",
+        lambda: ADMM(Problem(Composed(KL(image()), Mask(torch.eye(16))), L1(0.1))),
+        ValueError,
+        "ADMM needs the proximal map of E, and «Composed» has none: PDHG treats its parts apart.",
+    ),
+    Case(
+        "a penalty without a proximal map",
+        lambda: FISTA(Problem(LeastSquares(image()), Mute())),
+        ValueError,
+        "FISTA needs the proximal map of R, and «Mute» has none",
+    ),
+    Case(
+        "step 0", lambda: FISTA(Problem(LeastSquares(image()), L1(0.1)), step=0.0), ValueError, "step > 0; got «0.0»."
+    ),
+    Case(
+        "rho = -1", lambda: ADMM(Problem(LeastSquares(image()), L1(0.1)), rho=-1.0), ValueError, "rho > 0; got «-1.0»."
+    ),
+    Case(
+        "delta = 0",
+        lambda: ADMM(Problem(LeastSquares(image()), L1(0.1)), delta=0.0),
+        ValueError,
+        "delta > 0; got «0.0»",
+    ),
+    Case("tau = NaN", lambda: PDHG(tv(), tau=NAN), ValueError, "PDHG needs a finite tau > 0; got «nan»."),
+    Case("sigma = infinity", lambda: PDHG(tv(), sigma=INF), ValueError, "PDHG needs a finite sigma > 0; got «inf»."),
+    Case("ratio = 0", lambda: PDHG(tv(), ratio=0.0), ValueError, "PDHG needs a finite ratio > 0; got «0.0»."),
+]
+
 RUNS = [
     Case("a run of no map", lambda: run(5, image(), k=1), TypeError, "iterates a map, or a list of maps; got «5»"),
     Case("k = 2.5", lambda: run(lambda u: u, image(), k=2.5), ValueError, "a whole number >= 0; got «k=2.5»."),
@@ -748,7 +975,20 @@ RUNS = [
     Case("a test every 0 steps", lambda: fixed_point(1e-3, every=0), ValueError, "every >= 1 ... «every=0»"),
 ]
 
-CASES = [*PICTURES, *FRAMES, *BANKS, *FILTERS, *SPLINES, *OPERATORS, *MEASUREMENTS, *SCANS, *SHRINKAGES, *RUNS]
+CASES = [
+    *PICTURES,
+    *FRAMES,
+    *BANKS,
+    *FILTERS,
+    *SPLINES,
+    *OPERATORS,
+    *MEASUREMENTS,
+    *SCANS,
+    *SHRINKAGES,
+    *ENERGIES,
+    *SOLVERS,
+    *RUNS,
+]
 NOTHING_CAME = {"a run without k or until"}
 
 

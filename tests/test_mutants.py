@@ -66,6 +66,9 @@ FOURIER = "tests/test_fourier.py::"
 NOISE = "tests/test_noise.py::"
 SPECTRA = "tests/laws/test_spectra.py::"
 SHRINKAGE = "tests/test_shrinkage.py::"
+FUNCTIONALS = "tests/laws/test_functionals.py::"
+MODELS = "tests/test_models.py::"
+SOLVERS = "tests/test_solvers.py::"
 MESSAGES = "tests/test_messages.py::test_bad_input_is_answered_by_the_rule_what_came_and_a_remedy"
 
 MUTANTS = [
@@ -524,6 +527,181 @@ MUTANTS = [
         "flows/shrinkage.py",
         {"return self.dual.T(self.S(self.W(u)))": "return self.W.T(self.S(self.W(u)))"},
         SHRINKAGE + "test_with_a_dual_frame_the_way_back_is_the_dual",
+    ),
+    # energies and solvers
+    Mutant(
+        "the Lipschitz constant is |A|, not its square",
+        "energies/functional.py",
+        {"self.weight * float(self.A.norm(self.domain())) ** 2": "self.weight * float(self.A.norm(self.domain()))"},
+        FUNCTIONALS + "test_the_gradient_is_lipschitz_with_the_constant_that_is_claimed[least-squares-multiple]",
+    ),
+    Mutant(
+        "least squares forget the weight in the solve",
+        "energies/functional.py",
+        {"rho = 1 / (self.weight * tau)": "rho = 1 / tau"},
+        FUNCTIONALS + "test_the_proximal_point_is_the_minimiser[least-squares-mask]",
+    ),
+    Mutant(
+        "Moreau's identity with sigma for 1 / sigma",
+        "energies/functional.py",
+        {"self.prox(p / sigma, 1 / sigma)": "self.prox(p / sigma, sigma)"},
+        FUNCTIONALS + "test_the_proximal_point_of_the_conjugate_is_its_minimiser[least-squares-identity]",
+    ),
+    Mutant(
+        "data of another shape are broadcast",
+        "energies/functional.py",
+        {"if f.shape != v.shape[max(0, v.ndim - f.ndim) :]:": "if f.ndim > v.ndim:"},
+        FUNCTIONALS + "test_data_of_another_shape_are_refused_not_broadcast",
+    ),
+    Mutant(
+        "soft thresholding without tau",
+        "energies/norms.py",
+        {"bound = tau * self.check(v)": "bound = self.check(v)"},
+        FUNCTIONALS + "test_the_proximal_point_is_the_minimiser[l1]",
+    ),
+    Mutant(
+        "group shrinkage without tau",
+        "energies/norms.py",
+        {"(tau * lam / size)": "(lam / size)"},
+        FUNCTIONALS + "test_the_proximal_point_is_the_minimiser[group-gradient]",
+    ),
+    Mutant(
+        "the conjugate of |v - f| without f",
+        "energies/norms.py",
+        {"else (p * fitted(self.f, p)).sum()": "else (p * 0).sum()"},
+        FUNCTIONALS + "test_fenchel_and_young[l1-data]",
+    ),
+    Mutant(
+        "the smaller root of the Poisson prox",
+        "energies/likelihood.py",
+        {".sqrt() + b.abs()": ".sqrt() - b.abs()"},
+        FUNCTIONALS + "test_the_proximal_point_is_the_minimiser[kl]",
+    ),
+    Mutant(
+        "the conjugate of Poisson's likelihood with the wrong sign",
+        "energies/likelihood.py",
+        {"terms = -self.weight * torch": "terms = self.weight * torch"},
+        FUNCTIONALS + "test_fenchel_and_young[kl]",
+    ),
+    Mutant(
+        "the weight of Gaussian noise is 1 / sigma",
+        "energies/likelihood.py",
+        {"1 / s**2": "1 / s"},
+        FUNCTIONALS + "test_11_the_data_term_is_the_likelihood",
+    ),
+    Mutant(
+        "the weight of Laplacian noise is b",
+        "energies/likelihood.py",
+        {"L1(1 / s, f)": "L1(s, f)"},
+        FUNCTIONALS + "test_11_the_data_term_is_the_likelihood",
+    ),
+    Mutant(
+        "kappa is forgotten on the complement of the range",
+        "energies/coefficients.py",
+        {"1 / (1 + self.kappa * tau)": "1 / (1 + tau)"},
+        FUNCTIONALS + "test_24_the_smooth_part_written_out_in_matrices[mask-7.0]",
+    ),
+    Mutant(
+        "the gradient of (2.4) without the projection",
+        "energies/coefficients.py",
+        {"self.W(self.data.grad(u) - self.kappa * u)": "self.W(self.data.grad(u))"},
+        FUNCTIONALS + "test_24_the_smooth_part_written_out_in_matrices[mask-7.0]",
+    ),
+    Mutant(
+        "the Lipschitz constant of (2.4) without kappa",
+        "energies/coefficients.py",
+        {"return max(self.data.lipschitz(), self.kappa)": "return self.data.lipschitz()"},
+        FUNCTIONALS + "test_24_the_smooth_part_written_out_in_matrices[mask-7.0]",
+    ),
+    Mutant(
+        "the gap with the sign of the multiplier",
+        "energies/models.py",
+        {"self.E.conjugate(-self.K.adjoint(p))": "self.E.conjugate(self.K.adjoint(p))"},
+        SOLVERS + "test_the_gap_of_total_variation_closes",
+    ),
+    Mutant(
+        "Tikhonov forgets alpha where K is not I",
+        "energies/models.py",
+        {"+ alpha * K.adjoint(K(u))": "+ K.adjoint(K(u))"},
+        MODELS + "test_tikhonov_solves_the_normal_equations[D-inpainting]",
+    ),
+    Mutant(
+        "synthesis looks at one pixel only of lam",
+        "energies/models.py",
+        {".flatten(1).amin(1)": ".flatten(1).amax(1)"},
+        MODELS + "test_synthesis_that_costs_nothing_somewhere_is_refused",
+    ),
+    Mutant(
+        "FISTA's gamma counts as motion",
+        "energies/models.py",
+        {"tuple(a for a in tensors(x) if a.ndim) or tensors(x)": "tensors(x)"},
+        MODELS + "test_solve_stops_where_nothing_moves",
+    ),
+    Mutant(
+        "a blow-up is met by an operator",
+        "energies/models.py",
+        {"self.lost = not size <": "self.lost = size <"},
+        SOLVERS + "test_a_solve_that_blows_up_is_announced",
+    ),
+    Mutant(
+        "gamma = (k - 1) / (k + 1)",
+        "flows/solvers.py",
+        {"(1 + 2 * s.gamma) / (4 - s.gamma)": "(1 + s.gamma) / (3 - s.gamma)"},
+        SOLVERS + "test_the_momentum_of_fista_is_nesterovs",
+    ),
+    Mutant(
+        "FISTA is one gamma ahead",
+        "flows/solvers.py",
+        {"x.new_full((), -0.5)": "x.new_zeros(())"},
+        SOLVERS + "test_the_momentum_of_fista_is_nesterovs",
+    ),
+    Mutant(
+        "restart when the step goes downhill",
+        "flows/solvers.py",
+        {"((y - x) * (x - s.x)).sum() > 0": "((y - x) * (x - s.x)).sum() < 0"},
+        SOLVERS + "test_fista_oscillates_where_restarting_is_linear",
+    ),
+    Mutant(
+        "ForwardBackward up to 3 / L",
+        "flows/solvers.py",
+        {"if self.step > 2 / L": "if self.step > 3 / L"},
+        SOLVERS + "test_a_step_beyond_the_bound_is_announced_with_the_bound",
+    ),
+    Mutant(
+        "b with the sign of the residual",
+        "flows/splitting.py",
+        {"s.b + self.delta * (Kx - d)": "s.b - self.delta * (Kx - d)"},
+        SOLVERS + "test_the_step_of_split_bregman_in_matrices",
+    ),
+    Mutant(
+        "shrinkage by lam rho",
+        "flows/splitting.py",
+        {"self.problem.R.prox(Kx + s.b, 1 / rho)": "self.problem.R.prox(Kx + s.b, rho)"},
+        SOLVERS + "test_the_step_of_split_bregman_in_matrices",
+    ),
+    Mutant(
+        "the multiplier of ADMM without rho",
+        "flows/splitting.py",
+        {"return self.rho * s.b": "return s.b"},
+        SOLVERS + "test_the_gap_bounds_the_distance_to_the_minimum_and_closes",
+    ),
+    Mutant(
+        "ADMM takes any K",
+        "flows/splitting.py",
+        {"if not problem.K.tight:": "if problem.K is None:"},
+        SOLVERS + "test_what_a_solver_cannot_treat_is_refused_with_the_name_of_one_that_can",
+    ),
+    Mutant(
+        "PDHG without extrapolation",
+        "flows/splitting.py",
+        {"PrimalDual(x, 2 * x - s.x, p, q)": "PrimalDual(x, x, p, q)"},
+        SOLVERS + "test_the_step_of_the_primal_dual_method_in_matrices",
+    ),
+    Mutant(
+        "the steps of PDHG from |K|, not its square",
+        "flows/splitting.py",
+        {"float(problem.K.norm(x)) ** 2 + (": "float(problem.K.norm(x)) + ("},
+        SOLVERS + "test_the_gap_of_total_variation_closes",
     ),
     # the spine
     Mutant(

@@ -188,6 +188,23 @@ def test_a_minimiser_is_a_fixed_point_and_a_fixed_point_a_minimiser(method: type
     assert (slope.abs() <= lam + 1e-5).all()
 
 
+def test_the_default_penalty_scales_with_the_problem() -> None:
+    """f and lam times c: the same rho. E and lam times s: s times rho, whether E by its weight or by A and f."""
+    A, f = measure("deblurring")
+    lam = HAAR.weights(0.2)
+
+    def rho(f: Tensor, lam: Tensor, A: LinearOperator = A, weight: float = 1.0) -> float:
+        problem = Problem(LeastSquares(f, A, weight), L1(lam), HAAR)
+        assert PDHG(problem).tau == pytest.approx(1 / ADMM(problem).rho)
+        return ADMM(problem).rho
+
+    one = rho(f, lam)
+    assert rho(7 * f, 7 * lam) == pytest.approx(one)
+    assert rho(f, 7 * lam, weight=7.0) == pytest.approx(7 * one)
+    assert rho(3 * f, 9 * lam, 3.0 * A) == pytest.approx(9 * one, rel=1e-3)
+    assert rho(0 * f, lam) > 0 and rho(f, 0 * lam) > 0
+
+
 # ---- the same minimum -------------------------------------------------------------------------------------------
 
 
@@ -235,6 +252,8 @@ def test_a_data_term_whole_or_composed() -> None:
     first, second = best(whole, PDHG, ratio=0.3), best(apart, PDHG, ratio=0.3)
     assert first[0] == pytest.approx(second[0], rel=1e-6)
     torch.testing.assert_close(first[1], second[1], rtol=0, atol=1e-3)
+    dualised, composed = run(PDHG(whole, dualise=True), f, k=20), run(PDHG(apart), f, k=20)
+    torch.testing.assert_close(dualised.u, composed.u, rtol=0, atol=1e-12)
     assert best(Problem(Composed(LeastSquares(f), A), L1(0.0)), FISTA)[0] == pytest.approx(0, abs=1e-9)
 
 
@@ -449,7 +468,8 @@ def test_a_solve_that_blows_up_is_announced(method: type, options: dict, tol: fl
         StabilityWarning, match=f"{method.__name__} has diverged: after .* steps its state has overflown"
     ):
         end = problem.solve(method, k=6000, tol=tol, **options)
-    assert end.stopped == "diverged" and end.k < 6000
+    assert end.stopped == "diverged" and 5 < end.k < 6000
+    assert end.curves["objective"][-1] > 1e20
     assert {len(curve) for curve in end.curves.values()} == {end.k + 1}
 
 

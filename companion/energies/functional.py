@@ -36,7 +36,7 @@ class Functional(nn.Module):
 
     def forward(self, v: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
         """F(v), one number; infinity outside the domain of F."""
-        raise TypeError(f"{type(self).__name__} does not define forward(v) = F(v).")
+        raise TypeError(f"{type(self).__name__} is no functional yet: it does not define forward(v) = F(v).")
 
     def domain(self) -> Tensor:
         """A tensor of the shape on which F acts: its data."""

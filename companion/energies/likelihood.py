@@ -2,7 +2,8 @@ r"""-log p(f | A u): the data term that a noise asks for, up to a constant.   (1
 
     Gaussian noise   p ~ exp(-|f - Au|^2 / (2 sigma^2))       |A u - f|^2 / (2 sigma^2)              LeastSquares
     Laplacian        p ~ exp(-|f - Au|_1 / b)                 |A u - f|_1 / b                        L1
-    Poisson          p ~ (Au)^n e^{-Au} / n!,  n = peak f     peak sum (A u - f + f log(f / A u))    KL
+    Poisson          p ~ (peak Au)^n e^{-peak Au} / n!        peak sum (A u - f + f log(f / A u))    KL
+                     with the counts n = peak f
 
 The maximum of the likelihood is the minimum of these; a prior on u adds a penalty, as in (2.4)-(2.6).
 

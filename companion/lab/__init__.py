@@ -5,7 +5,7 @@
     images    camera, phantom, mr_slice, step_and_ramp, texture, colour, volume, photographs, credits
     quality   psnr, ssim
     show      show, pictures, plots, style, sentence         a figure and its sentence
-    figures   curves, stems, stacked, bars                   plots in one line
+    figures   curves, stems, stacked, bars, loglog           plots in one line
     raster    pixels, beside                                 what an explorer returns
     live      live, film                                     an explorer with sliders, or as a strip
     check     claim, exercise                                what a lesson asserts, what a learner is told
@@ -20,7 +20,7 @@ them.
 
 from companion.lab.check import claim, exercise
 from companion.lab.diagnose import adjoint_gap, same
-from companion.lab.figures import bars, curves, stacked, stems
+from companion.lab.figures import bars, curves, loglog, stacked, stems
 from companion.lab.images import (
     camera,
     colour,
@@ -62,6 +62,7 @@ __all__ = [
     "stems",
     "stacked",
     "bars",
+    "loglog",
     "pixels",
     "beside",
     "live",

@@ -53,7 +53,7 @@ def same(answer: Any, right: Any, tol: float = 1e-6, name: str = "your result") 
         if _distance(mended, b) <= close:
             return f"{name} is right but {words}"
     factor = float((torch.vdot(b.flatten(), a.flatten()) / torch.linalg.vector_norm(b) ** 2).real)
-    if factor and a.numel() > 1 and _distance(a / factor, b) <= close:
+    if factor and abs(factor - 1) >= 1e-3 and a.numel() > 1 and _distance(a / factor, b) <= close:
         return f"{name} is {factor:.4g} times what it must be"
     size = "norm" if a.ndim else "size"
     return f"{name} differs from the right one by {error:.2g} of its {size}; at most {tol:.0e} is allowed"

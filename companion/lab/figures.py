@@ -6,6 +6,7 @@ A lesson's cell should show the mathematics; where a legend goes is here. Every 
     stems     {row: {panel: (n, values)}}      a grid of stem plots, rows with a scale in common
     stacked   {panel: {label: (x, y >= 0)}}    areas one on the other
     bars      {label: {group: value}}          groups of bars, with an optional dashed line to compare
+    loglog    {panel: {label: (h, error)}}     errors against steps h = 1/N, with grey lines of given slopes
 
 Notebook: all, through `show`.
 """
@@ -86,6 +87,35 @@ def bars(
     ax.set_xticks(range(len(groups)), groups)
     ax.set_ylabel(ylabel)
     ax.legend(ncols=len(series) + len(line or {}), loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    return fig
+
+
+def loglog(
+    panels: Mapping[str, Mapping[str, Curve]],
+    xlabel: str = "",
+    ylabel: str = "",
+    *,
+    slopes: tuple[int, ...] = (),
+    height: float = 3.6,
+) -> Any:
+    """Curves over steps h = 1/N, both axes logarithmic, y in common; grey lines of given slopes fall from h_max."""
+    fig, axes = plots(len(panels), height=height, sharey=True, squeeze=False)
+    top = 1.6 * max(_points(curve)[1].max() for lines in panels.values() for curve in lines.values())
+    for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
+        for i, (label, curve) in enumerate(lines.items()):
+            ax.loglog(*_points(curve), "osDv^<>"[i % 7], ls=("-", "--")[i % 2], ms=5 + i, mfc="none", label=label)
+        h = np.sort(_points(next(iter(lines.values())))[0])
+        for slope in slopes:
+            guide = top * (h / h[-1]) ** slope
+            ax.plot(h, guide, color="0.7", lw=1.2, zorder=0)
+            ax.annotate(
+                f"{slope}", (h[0], guide[0]), (-5, 0), textcoords="offset points", ha="right", va="center", color="0.4"
+            )
+        ax.set(title=title, xlabel=xlabel)
+        ax.minorticks_off()
+        ax.set_xticks(h, [f"1/{1 / step:.0f}" for step in h])
+        ax.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.24), fontsize=10, columnspacing=1.2)
+    axes[0, 0].set_ylabel(ylabel)
     return fig
 
 

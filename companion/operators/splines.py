@@ -4,8 +4,9 @@ r"""psi_alpha = d^alpha phi_alpha: the functions behind the filters, as exact pi
     framelet(q, phi)    psi(x) = 2 sum_k q[k] phi(2x - k): a high-pass filter makes a framelet
     psi.antiderivative  phi_alpha, the one function of compact support with psi = d^alpha phi_alpha
 
-A `Spline` is a constant of mathematics, as a `Filter` is: immutable, its coefficients in float64 NumPy, all its knots
-dyadic numbers. In d dimensions functions are tensor products, given by their factors, x_1 first.
+A `Spline` is a constant of mathematics, as a `Filter` is: immutable, its coefficients in float64 NumPy, its knots
+start + i step; those of `refinable` and `framelet` are dyadic numbers. In d dimensions functions are tensor products,
+given by their factors, x_1 first.
 
 **Signs and normalisation.** With phi_{n,k} = 2^{nd/2} phi(2^n x - k) and
 
@@ -15,8 +16,10 @@ the framelet coefficients are a *correlation* with q, nothing flipped, in every 
 
     <u, psi_{n-1,k}> = sum_j q[j] <u, phi_{n,k+j}>, that is  2^{nd/2} <u, psi_{n-1,k}> = (W_q T_n u)[k],
 
-T_n u[k] = 2^{nd/2} <u, phi_{n,k}> being the weighted means of u that a picture of step h = 2^{-n} consists of. For
-vanishing moments of order alpha, integration by parts gives Prop 4.2,
+T_n u[k] = 2^{nd/2} <u, phi_{n,k}> being the weighted means of u that a picture of step h = 2^{-n} consists of. For a
+bounded psi with vanishing moments of order alpha, an open rectangle Omega whose closure holds the support of
+psi_{n-1,k}, and u in W_1^s(Omega), s >= |alpha|, integration by parts gives Prop 4.2 (the paper says neither bounded
+nor what Omega is; both matter),
 
     <u, psi_{n-1,k}> = (-1)^{|alpha|} 2^{|alpha|(1-n)} <d^alpha u, phi_{alpha,n-1,k}>,
     c_alpha = int phi_alpha = (-1)^{|alpha|} C_alpha / 2^{|alpha|},      C_alpha = q.constant(alpha) of Prop 4.1.

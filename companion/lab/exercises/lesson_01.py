@@ -14,24 +14,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from companion import (
-    Blur,
-    GaussianNoise,
-    LinearOperator,
-    PartialFourier,
-    PoissonNoise,
-    cartesian_pattern,
-    gaussian_kernel,
-    random_pattern,
-    to_complex,
-)
+from companion import Blur, GaussianNoise, LinearOperator, PartialFourier, PoissonNoise, gaussian_kernel
 from companion.lab.check import exercise
 from companion.lab.diagnose import adjoint_gap, described, same
 from companion.lab.images import camera
+from companion.operators.fourier import cartesian_pattern, random_pattern, to_complex
 
 
 def _is(out: Tensor, wrong: Tensor) -> bool:
-    return bool((out - wrong).norm() <= 1e-6 * wrong.norm())
+    return out.shape == wrong.shape and bool((out - wrong).norm() <= 1e-6 * wrong.norm())
 
 
 @exercise(
@@ -84,8 +75,9 @@ def block_adjoint(answer: Callable[[Tensor], Tensor]) -> str | None:
     hints=[
         "(A^T A + alpha I) x = A^T f. What is A^T A for a real picture, in the Fourier domain?",
         "A^T A = F^H m~ F with m~ = (m + m[-.])/2, and A^T f = Re F^H (m f).",
-        "m[-.] is m.flip(0, 1).roll((1, 1), (0, 1)). Then b = torch.fft.ifft2(m * to_complex(f), norm='ortho').real "
-        "and x = torch.fft.ifft2(torch.fft.fft2(b) / (mt + alpha)).real.",
+        "m[-.] is m.flip(0, 1).roll((1, 1), (0, 1)); m is bool, so add m.double(). Then "
+        "b = torch.fft.ifft2(m * to_complex(f), norm='ortho').real and "
+        "x = torch.fft.ifft2(torch.fft.fft2(b) / (mt + alpha)).real.",
     ],
     praise="one division: a frequency whose opposite alone was sampled is known, too",
 )
@@ -93,37 +85,49 @@ def mri_tikhonov(answer: Callable[[Tensor, Tensor, float], Tensor]) -> str | Non
     """(f, m, alpha) -> (A^T A + alpha I)^{-1} A^T f for the partial Fourier transform of real pictures."""
     n, alpha = 32, 0.1
     u = camera(n)
-    for m in (random_pattern(n, 0.4, seed=3), cartesian_pattern(n, 2, seed=1)):
+    for m, everywhere in ((random_pattern(n, 0.4, seed=3), False), (cartesian_pattern(n, 2, seed=1), True)):
         A = PartialFourier(m)
-        f = A.restrict(GaussianNoise(0.02, seed=4)(A(u)))
+        f = GaussianNoise(0.02, seed=4)(A(u))
+        f = f if everywhere else A.restrict(f)
         out, b = answer(f, m, alpha), A.adjoint(f)
         if isinstance(out, Tensor) and out.is_complex():
             return "x is a real picture and yours is complex: A^T f = Re F^H (m f), and the division keeps it real"
-        right = A.normal_solve(b, alpha)
-        words = same(out, right, 1e-9, "your x")
+        words = same(out, A.normal_solve(b, alpha), 1e-6, "your x")
         if words is None:
             continue
 
-        def divided(g: Tensor, weight: Tensor | float) -> Tensor:
-            return torch.fft.ifft2(torch.fft.fft2(g) / weight).real
+        def divided(g: Tensor, weight: Tensor) -> Tensor:
+            return torch.fft.ifft2(torch.fft.fft2(g) / (weight + alpha)).real
 
-        naive = divided(torch.fft.ifft2(to_complex(f), norm="ortho"), m.double() + alpha)
-        slips = {
-            "you divide by m + alpha; for real pictures A^T A = F^H m~ F with m~ = (m + m[-.]) / 2": (
-                divided(b, m.double() + alpha)
-            ),
-            "you divide by m + alpha, 1 + alpha where there are data: that solves the problem for complex pictures": (
-                naive
-            ),
-            "this is A^T f: nothing is divided yet": b,
-            "m[-.] is not m.flip(0, 1): frequency 0 stays where it is, so roll by one after flipping": (
-                divided(b, (m.double() + m.flip(0, 1).double()) / 2 + alpha)
-            ),
-            "the filter is the square root of the right one: A^T A has m~, the squares of the singular values": (
-                divided(b, A.weight().sqrt() + alpha)
-            ),
-            "F must be unitary, norm='ortho': yours differs by a factor n": divided(b / n, A.weight() + alpha),
+        def back(g: Tensor) -> Tensor:
+            return torch.fft.ifft2(g, norm="ortho").real
+
+        z, opposite, one, mt = to_complex(f), m.flip(0, 1).roll((1, 1), (0, 1)), m.double(), A.weight()
+        either, no_shift = (m | opposite).double(), "no shift is needed: frequency 0 stands at index 0, in"
+        weights = {
+            "you divide by m + alpha; for real pictures A^T A = F^H m~ F, m~ = (m + m[-.]) / 2": one,
+            "you divide by 1 + alpha wherever k or -k is sampled. That solves the problem for complex pictures; or "
+            "m + m[-.] of two truth values was a logical or, without the half: (m.double() + ...) / 2": either,
+            "m + m[-.] of two truth values is a logical or, 1 and not 2 where both are 1: m.double()": either / 2,
+            "the half is forgotten: m~ = (m + m[-.]) / 2, a mean": one + opposite,
+            "m[-.] is not m.flip(0, 1): frequency 0 stays, so roll by one after flipping": (one + m.flip(0, 1)) / 2,
+            "m[-.] turns both axes round: flip and roll both": (one + m.flip(0).roll(1, 0)) / 2,
+            "the filter is the square root of the right one: A^T A has m~, the squares of the s_i": mt.sqrt(),
+            f"{no_shift} m as in fft2": torch.fft.fftshift(mt),
         }
+        pictures = {
+            "m is missing in A^T f = Re F^H (m f): where m = 0 the data hold noise alone": back(z),
+            "F must be unitary, norm='ortho': yours differs by a factor n": b / n,
+            "F must be unitary, norm='ortho': yours differs by a factor 1/n": b * n,
+            "A^T needs the inverse transform F^H, ifft2; fft2 turns the picture round": b.flip(0, 1).roll(
+                (1, 1), (0, 1)
+            ),
+            f"{no_shift} m, in f and in fft2 alike": back(torch.fft.ifftshift(m * z)),
+            f"{no_shift} m as in f": back(torch.fft.fftshift(m) * z),
+        }
+        slips = {"this is A^T f: nothing is divided yet": b}
+        slips |= {slip: divided(b, weight) for slip, weight in weights.items()}
+        slips |= {slip: divided(g, mt) for slip, g in pictures.items()}
         return next((slip for slip, wrong in slips.items() if isinstance(out, Tensor) and _is(out, wrong)), words)
     return None
 
@@ -133,13 +137,15 @@ def mri_tikhonov(answer: Callable[[Tensor, Tensor, float], Tensor]) -> str | Non
     expects=Callable,
     hints=[
         "x_alpha = A.normal_solve(A.T(f), alpha), and |A x_alpha - f| grows with alpha: look for its one root.",
-        "The noise has f.numel() entries of variance sigma^2 each, so |eta| is near sigma f.numel() ** 0.5.",
-        "alpha runs over many orders of magnitude: give brentq a function of t, alpha = e^t, on [-20, 5].",
+        "A measures every entry of f, so the noise has N = f.numel() entries of variance sigma^2 each: |eta| is near "
+        "sigma f.numel() ** 0.5. (For a mask or MRI N is the number of measured entries.)",
+        "alpha runs over many orders of magnitude: root(excess) halves the interval of log alpha; excess(alpha) is the "
+        "residual minus its aim.",
     ],
     praise="the residual is as large as the noise",
 )
 def discrepancy(answer: Callable[[LinearOperator, Tensor, float], float]) -> str | None:
-    """(A, f, sigma) -> alpha with |A x_alpha - f| = sigma sqrt(number of data)."""
+    """(A, f, sigma) -> alpha with |A x_alpha - f| = sigma sqrt(N), for an A that measures all N entries of f."""
     u = camera(32)
     A = Blur(gaussian_kernel(1.0))
     for sigma in (0.02, 0.05):
@@ -228,6 +234,11 @@ def best_terms(answer: Callable[[Tensor, int], Tensor]) -> str | None:
             return words
         signed = torch.where(c.argsort(descending=True).argsort() < k, c, 0.0)
         first = torch.where(torch.arange(40) < k, c, 0.0)
+        if k == 0 and bool((out == c).all()):
+            return (
+                "right for k >= 1, but for k = 0 everything is kept instead of nothing: at k = 0 the threshold [k - 1] "
+                "is the last one, the smallest, and the slice [-k:] is the whole"
+            )
         slips = {
             "you kept the largest values, not the largest in modulus: -3 is a larger coefficient than 2": signed,
             "you kept the first k entries: that is linear approximation; the best k terms are chosen by size": (first),

@@ -13,15 +13,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from companion import Filter, bspline, framelet, refinable
+from companion import Filter, FrameletTransform, bspline, framelet, refinable
 from companion.lab.check import exercise
 from companion.lab.diagnose import described, same
 from companion.operators.filters import multi_indices
 
 
+def _number(value: Any) -> float | None:
+    """A real number of any kind, alone or as the one entry of a list, tuple or array; None for anything else."""
+    if isinstance(value, (list, tuple)) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, (bool, str, bytes)):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+
+
 @exercise(
     title="03.1 read the moments",
-    expects=(list, tuple),
+    expects=(list, tuple, np.ndarray, Tensor),
     hints=[
         "Write k and q[k] in two rows, and add k^j q[k] for j = 0, 1, 2, 3, 4.",
         "m_0 = m_1 = m_2 = 0 and m_3 = 6/8. C_alpha has alpha! in its denominator.",
@@ -33,19 +45,17 @@ def by_hand(answer: Sequence[Any]) -> str | None:
     """(alpha, C_alpha, accuracy) of q = [-1, 3, -3, 1] / 8 at k = -1, 0, 1, 2."""
     if len(answer) != 3:
         return f"the answer is (alpha, C_alpha, accuracy), three numbers; this is {described(answer)}"
-    alpha, C, accuracy = answer
-    if alpha in ((3,), [3]):
-        alpha = 3
-    for name, value in (("alpha", alpha), ("C_alpha", C), ("the accuracy", accuracy)):
-        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+    for name, value in zip(("alpha", "C_alpha", "the accuracy"), answer, strict=True):
+        if _number(value) is None:
             return f"{name} must be a number; this is {described(value)}"
+    alpha, C, accuracy = (float(_number(value) or 0.0) for value in answer)
     q = Filter([-1 / 8, 3 / 8, -3 / 8, 1 / 8], -1)
     if alpha != 3:
         moments = ", ".join(f"m_{j} = {q.moment(j):.3g}" for j in range(5))
         return f"alpha = {alpha:g} is not the order of the first moment that does not vanish: {moments}"
     if abs(C - 0.75) < 1e-6:
         return "0.75 is the moment m_3; C_alpha = m_alpha / alpha!"
-    if abs(C - 0.125) > 1e-6:
+    if not abs(C - 0.125) <= 1e-6:
         flipped = abs(C + 0.125) < 1e-6
         return "the sign of C_alpha is reversed" if flipped else f"C_alpha = m_3 / 3! with m_3 = 6/8, not {C:.4g}"
     if accuracy == 1:
@@ -70,34 +80,70 @@ def by_hand(answer: Sequence[Any]) -> str | None:
 )
 def prescribed(answer: Callable[[Sequence[int], int], Any]) -> str | None:
     """(points, alpha) -> taps q with C_alpha = 1 and all other moments up to order len(points) - 1 zero."""
-    for points, alpha in (((0, 1), 1), ((-1, 0, 1), 2), ((0, 1, 2), 1), ((-2, -1, 0, 1, 2), 1), ((-1, 0, 1, 2), 3)):
-        taps = answer(list(points), alpha)
+    cases = ((0, 1, 2), 1), ((0, 1), 1), ((-1, 0, 1), 2), ((-3, 0, 1, 4), 2), ((2, -1, 0), 0), ((-2, -1, 0, 1, 2), 1)
+    for points, alpha in (*cases, ((-1, 0, 1, 2), 3)):
         case = f"for points {list(points)}, alpha = {alpha}:"
         try:
-            q = torch.as_tensor(taps).detach().double().flatten()
-        except (TypeError, ValueError, RuntimeError):
-            return f"{case} the answer is a tensor of taps; this is {described(taps)}"
-        if q.shape != (len(points),):
-            return f"{case} as many taps as points are asked for; this is {described(taps)}"
-        k = torch.tensor(points, dtype=torch.float64)
-        M = k ** torch.arange(len(points), dtype=torch.float64)[:, None]
-        m = torch.zeros_like(k)
-        m[alpha] = factorial(alpha)
-        if (M @ q - m).abs().max() < 1e-6:
-            continue
-        if (M.T @ q - m).abs().max() < 1e-6:
-            return (
-                f"{case} the matrix is transposed: row j holds the powers k^j of all points, column i belongs to one k"
-            )
-        if (M @ q - m / factorial(alpha)).abs().max() < 1e-6:
-            return f"{case} alpha! is missing: C_alpha = m_alpha / alpha! = 1 means m_alpha = alpha!"
-        if (M @ q + m).abs().max() < 1e-6:
-            return f"{case} the sign is reversed: C_alpha must be +1"
-        if (M @ q.flip(0) - m).abs().max() < 1e-6:
-            return f"{case} the taps are right but in reversed order: q[k] weighs F(x + h k)"
-        moments = ", ".join(f"{v:.3g}" for v in M @ q)
-        return f"{case} the moments m_0, m_1, ... of your taps are {moments}; they must be {m.tolist()}"
+            came = answer(list(points), alpha)
+        except BaseException as error:  # what a function of the learner raised is no Exception
+            if "dtype" in str(error) or "floating point" in str(error):
+                return (
+                    f"{case} torch solves equations in one type of real numbers: make k and m with dtype=torch.float64"
+                )
+            raise
+        q = _taps(came, points)
+        if isinstance(q, str):
+            return f"{case} {q}"
+        words = _about_taps(q, points, alpha)
+        if words:
+            return f"{case} {words}"
     return None
+
+
+def _taps(came: Any, points: Sequence[int]) -> Tensor | str:
+    """The taps of an answer at the points, or what it is instead."""
+    if isinstance(came, Filter):
+        found = {k[0]: tap for k, tap in came.indices() if tap} if came.ndim == 1 else {}
+        if came.ndim > 1 or found.keys() - set(points):
+            return f"taps at these points are asked for; this is {came}"
+        return torch.tensor([found.get(k, 0.0) for k in points], dtype=torch.float64)
+    try:
+        q = torch.as_tensor(came).detach().double().flatten()
+    except (TypeError, ValueError, RuntimeError):
+        return f"the answer is a list or a tensor of taps; this is {described(came)}"
+    return q if len(q) == len(points) else f"as many taps as points are asked for; this is {described(came)}"
+
+
+def _about_taps(q: Tensor, points: Sequence[int], alpha: int) -> str | None:
+    """None if the moments of q are right, or the slip."""
+
+    def matrix(points: Sequence[int]) -> Tensor:
+        return torch.tensor(points, dtype=torch.float64) ** torch.arange(len(points), dtype=torch.float64)[:, None]
+
+    M, m = matrix(points), torch.zeros(len(points), dtype=torch.float64)
+    m[alpha] = factorial(alpha)
+    tol = 1e-6 * (1 + M.abs() @ q.abs())
+
+    def near(v: Tensor) -> bool:
+        return bool(((M @ (q - v)).abs() <= tol).all())
+
+    right = torch.linalg.solve(M, m)
+    slips = {
+        "the sign is reversed: C_alpha must be +1": -right,
+        "the taps are right but in reversed order: q[k] weighs F(x + h k)": right.flip(0),
+        "this is for sorted points; tap i belongs to points[i]": torch.linalg.solve(matrix(sorted(points)), m),
+        "this is for k = 0, 1, 2, ...; take k from points": torch.linalg.solve(matrix(range(len(q))), m),
+        "the matrix is transposed: row j holds the powers k^j of all points": torch.linalg.solve(M.T, m),
+    }
+    if near(right):
+        return None
+    if alpha > 1 and near(right / factorial(alpha)):
+        return "alpha! is missing: C_alpha = m_alpha / alpha! = 1 means m_alpha = alpha!"
+    for words, wrong in slips.items():
+        if near(wrong):
+            return words
+    moments = ", ".join(f"{v:.3g}" for v in M @ q)
+    return f"the moments m_0, m_1, ... of your taps are {moments}; they must be {m.tolist()}"
 
 
 @exercise(
@@ -111,15 +157,21 @@ def prescribed(answer: Callable[[Sequence[int], int], Any]) -> str | None:
 )
 def mixed(answer: Any) -> str | None:
     """A 3 x 3 filter with C = 1 for alpha = (1, 1), second order."""
-    try:
-        taps = torch.as_tensor(answer).detach().double()
-    except (TypeError, ValueError, RuntimeError):
-        return f"the answer is a 3 x 3 table of taps; this is {described(answer)}"
-    if taps.shape != (3, 3):
-        return f"the answer is a 3 x 3 table of taps; this has shape {tuple(taps.shape)}"
-    if not taps.any():
+    q = answer
+    if not isinstance(answer, Filter):
+        try:
+            taps = torch.as_tensor(answer).detach().double()
+        except (TypeError, ValueError, RuntimeError):
+            return f"the answer is a 3 x 3 table of taps; this is {described(answer)}"
+        if taps.shape != (3, 3):
+            return f"the answer is a 3 x 3 table of taps; this has shape {tuple(taps.shape)}"
+        if not bool(torch.isfinite(taps).all()):
+            return "the taps have NaN or infinite entries"
+        q = Filter(taps.numpy(), -1)
+    if q.ndim != 2 or any(max(map(abs, k)) > 1 for k, tap in q.indices() if tap):
+        return f"the taps stand at k_1, k_2 = -1, 0, 1; this is a filter of shape {q.taps.shape} from {q.origin} on"
+    if not q.taps.any():
         return "all taps are 0: this approximates 0"
-    q = Filter(taps.numpy(), -1)
     wrong = {
         beta: q.moment(beta)
         for order in range(4)
@@ -155,39 +207,68 @@ def mixed(answer: Any) -> str | None:
     praise="the adjoint of a derivative is minus that derivative; lesson 08 lives on this sign",
 )
 def by_the_adjoint(answer: Callable[[Tensor, float], Tensor]) -> str | None:
-    """(u, h) -> an approximation of +d u / d x_1, u periodic and sampled with step h."""
-    N = 48
-    h = 1 / N
-    x = torch.arange(N, dtype=torch.float64) * 2 * torch.pi * h
-    f, g = torch.sin(x)[:, None], torch.cos(x + 1)[None]
-    u, right = f * g, 2 * torch.pi * torch.cos(x)[:, None] * g
-    across = -2 * torch.pi * f * torch.sin(x + 1)[None]
-    out = answer(u, h)
-    if not isinstance(out, Tensor) or out.shape != u.shape:
-        return f"the answer is a picture of the shape of u, {tuple(u.shape)}; this is {described(out)}"
+    """(u, h) -> -W_(1,0)^T u / (C h) of the Haar frame, an approximation of +d u / d x_1."""
+    N, C = 48, -0.5
+    x = torch.arange(N, dtype=torch.float64) * (2 * torch.pi / N)
+    u = torch.sin(x)[:, None] * torch.cos(x[:40] + 1)
+    haar, linear = (FrameletTransform(bspline(m)) for m in (1, 2))
+    adjoint, ahead = _back(haar, u, (1, 0)), u.roll(-1, 0) - u
+    others = {
+        "this is made of W_(1,0), not of W_(1,0)^T: put u into the band (1, 0) of coefficients": haar(u)[1],
+        "this comes of the piecewise linear frame; asked is the Haar frame, bspline(1)": _back(linear, u, (1, 0)),
+        "this is the derivative along x_2; x_1 is axis -2, the band (1, 0)": _back(haar, u, (0, 1)),
+        "this is the difference to the next pixel, without W^T": ahead,
+        "this is the difference to the pixel before; W^T also averages along x_2": ahead.roll(1, 0),
+    }
+    for h in (1 / N, 2 / N):
+        out, right = answer(u, h), -adjoint / (C * h)
+        if not isinstance(out, Tensor) or out.shape != u.shape:
+            return f"the answer is a picture of the shape of u, {tuple(u.shape)}; this is {described(out)}"
+        factor = _multiple(out, right)
+        if factor is None:
+            told = (words for words, other in others.items() if _multiple(out, other) is not None)
+            return next(told, None) or same(out, right, 1e-6)
+        if abs(factor - 1) > 1e-6:
+            return (
+                _about_factor(factor, abs(C), h)
+                if h == 1 / N
+                else (
+                    f"right for h = 1/{N}, but {factor:.4g} times what it must be for h = 2/{N}: use the h that comes"
+                )
+            )
+    return None
 
-    def near(v: Tensor) -> bool:
-        return bool((out - v).norm() < 0.12 * v.norm())
 
-    if near(right):
-        return None
-    C = {"piecewise linear": -(2**0.5) / 2, "Haar": -0.5}
-    if near(-right):
+def _back(W: FrameletTransform, u: Tensor, ell: tuple[int, int]) -> Tensor:
+    """W_ell^T u."""
+    d = torch.zeros_like(W(u))
+    d[W.band(ell)] = u
+    return W.T(d)
+
+
+def _multiple(out: Tensor, right: Tensor) -> float | None:
+    """t, not 0, with out = t right, or None."""
+    a, b = out.detach().double().flatten(), right.flatten()
+    t = float(a @ b / (b @ b))
+    return t if bool((a - t * b).norm() <= 1e-6 * a.norm()) and t else None
+
+
+def _about_factor(factor: float, C: float, h: float) -> str:
+    """What a multiple of -W^T u / (C h) is, C its absolute value."""
+    slips = {
+        "the constant and the step are missing: this is W^T u, divide by -C h": C * h,
+        "the step h is missing: a derivative is a difference divided by h": h,
+        "the constant C is missing": C,
+        "this is multiplied by C, where it must be divided": C**2,
+        "this is multiplied by h, where it must be divided": h**2,
+        "this is multiplied by C h, where it must be divided": (C * h) ** 2,
+        "the power of h is wrong: divide by h once": 1 / h,
+    }
+    if abs(factor + 1) < 1e-6:
         return "the sign is reversed: W^T approximates -C h d/dx_1, the adjoint of C h d/dx_1"
-    if near(across) or near(-across):
-        return "this is the derivative along x_2; x_1 is axis -2, the band (1, 0)"
-    for name, c in C.items():
-        for sign, words in ((1, ""), (-1, ", and the sign is reversed")):
-            if near(sign * c * h * right):
-                return f"this is W^T u itself ({name}): divide by -C h"
-            if near(sign * c * right):
-                return f"the constant C = {c:.4g} is missing{words}"
-    for sign, words in ((1, ""), (-1, ", and the sign is reversed")):
-        if near(sign * h * right):
-            return f"the step h is missing: a derivative is a difference divided by h{words}"
-        if near(sign * h**2 * right) or near(sign * right / h):
-            return f"the power of h is wrong: divide by h once{words}"
-    return same(out, right, 0.12)
+    found = (words for words, value in slips.items() if abs(abs(factor) / value - 1) < 1e-6)
+    words = next(found, f"this is {abs(factor):.4g} times what it must be: divide W^T u by -C h")
+    return words + ("; and the sign is reversed" if factor < 0 else "")
 
 
 @exercise(
@@ -206,6 +287,8 @@ def phi_haar(answer: Callable[[Tensor], Tensor]) -> str | None:
     psi = framelet(bspline(1)[1], refinable(1))
     right = psi.antiderivative()(x)
     out = answer(x)
+    if isinstance(out, np.ndarray) and out.dtype.kind == "f":
+        out = torch.from_numpy(out.copy())
     if not isinstance(out, Tensor) or out.shape != x.shape:
         return f"phi_alpha takes a tensor x to a tensor of its shape, {tuple(x.shape)}; this gave {described(out)}"
     if (out - right).abs().max() < 1e-6:

@@ -1,4 +1,4 @@
-r"""Lesson 04, sparse restoration. The checks: a proximal map, a step of (2), a solve, a choice of solver, a restoration.
+r"""Lesson 04, sparse restoration. The checks: a prox, a step of (2), a solve, a choice of solver, a restoration.
 
 Notebook: 04.
 """

@@ -31,7 +31,7 @@ def moments(
     q_m2, ..., q_2   12 q[-2], ..., 12 q[2]
     about            the place, in steps, where the derivative is meant, and about which moments are taken
 
-    The error is relative, for F(x) = e^x, all of whose derivatives are 1 at 0.
+    The error is that of the derivative of order alpha, relative, for F(x) = e^x, all of whose derivatives are 1 at 0.
     """
     whole = np.array([q_m2, q_m1, q_0, q_1, q_2], dtype=np.float64)
     k = np.arange(-2, 3) - about
@@ -39,7 +39,7 @@ def moments(
     order = next((j for j, m in enumerate(values) if abs(m) > 1e-9), None)
     if order is None:
         empty = np.full((n, n, 3), 255, np.uint8)
-        facts: dict[str, Any] = {"slope": "none: every tap is 0", "order": "none", "moments m_j / j!": values}
+        facts: dict[str, Any] = {"slope": "none: every tap is 0", "order alpha": "none"}
         return beside(_bars(whole / 12, values, n), empty, empty), facts
     C = values[order]
     sums = (np.exp(STEPS[:, None] * k) * whole / 12).sum(axis=1)
@@ -54,9 +54,8 @@ def moments(
         "order alpha": order,
         "C alpha": C,
         "K": "infinite" if exact else moved.total_order(allow=order),
-        "moments m_j / j!": values,
     }
-    return beside(_bars(whole / 12, values, n), _symbol(whole / 12, order, C, n), _slopes(error, n)), facts
+    return beside(_bars(whole / 12, values, n), _symbol(whole / 12, order, C, n), _slopes(error, order, n)), facts
 
 
 # ---- drawing ----
@@ -101,7 +100,7 @@ def _symbol(taps: np.ndarray, order: int, C: float, n: int) -> np.ndarray:
     return _small(image, n)
 
 
-def _slopes(error: np.ndarray, n: int) -> np.ndarray:
+def _slopes(error: np.ndarray, order: int, n: int) -> np.ndarray:
     """log2 of the error against log2 of the step; lines of slope 1, 2, 4 through the same first point."""
     image, draw = _sheet(n)
     log, span = np.log2(np.maximum(error, 2.0**-52)), 22.0  # the sheet holds 22 halvings
@@ -112,7 +111,7 @@ def _slopes(error: np.ndarray, n: int) -> np.ndarray:
         y = np.minimum(0.14 * n + 0.74 * n * (highest - values) / span, 0.9 * n)
         return list(zip(x, y, strict=True))
 
-    _text(draw, 6, 2, "error against step", n)
+    _text(draw, 6, 2, f"error, alpha = {order}, by step", n)
     for slope in (1, 2, 4):
         line = place(log[0] - slope * np.arange(len(error)))
         _line(draw, line, PALE, 2)
