@@ -81,7 +81,7 @@ def best(problem: Problem, method: Callable[..., Any], k: int = 1000, **options:
     """The objective reached when nothing moves any more, or after k steps, and the picture."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        end = problem.solve(method, k=k, tol=1e-11, **options)
+        end = problem.solve(method, k=k, tol=1e-10, **options)
     return float(end.curves["objective"][-1]), end.u
 
 
@@ -214,12 +214,12 @@ def test_four_solvers_agree_on_24_and_26(name: str) -> None:
     """The objective to 1e-6, relative, and, where it is unique, the picture."""
     A, f = measure(name)
     lam = HAAR.weights(0.3)
-    for problem, unique in ((balanced(A, f, HAAR, lam, 1.0), True), (synthesis(A, f, HAAR, lam + 0.05), False)):
+    for problem, unique in ((balanced(A, f, HAAR, lam, 1.0), True), (synthesis(A, f, HAAR, lam + 0.1), False)):
         ends = [
-            best(problem, ForwardBackward),
-            best(problem, FISTA, restart=True),
-            best(problem, ADMM),
-            best(problem, PDHG),
+            best(problem, ForwardBackward, k=700),
+            best(problem, FISTA, k=150, restart=True),
+            best(problem, ADMM, k=300, rho=0.1),
+            best(problem, PDHG, k=300, ratio=10.0),
         ]
         least = min(value for value, _ in ends)
         for value, u in ends:
@@ -234,10 +234,10 @@ def test_admm_and_pdhg_agree_on_25(name: str) -> None:
     A, f = measure(name)
     problem = analysis(A, f, HAAR, HAAR.weights(0.3))
     ends = [
-        best(problem, ADMM, rho=3.0),
-        best(problem, ADMM, rho=1.0, delta=1.5),
-        best(problem, PDHG, ratio=0.3),
-        best(problem, PDHG, ratio=1.0),
+        best(problem, ADMM, k=400, rho=3.0),
+        best(problem, ADMM, k=400, rho=1.5, delta=1.5),
+        best(problem, PDHG, k=400, ratio=0.3),
+        best(problem, PDHG, k=400, ratio=0.7),
     ]
     for value, u in ends[1:]:
         assert value == pytest.approx(ends[0][0], rel=1e-6)
@@ -249,7 +249,7 @@ def test_a_data_term_whole_or_composed() -> None:
     A, f = measure("deblurring")
     whole = Problem(LeastSquares(f, A), GroupL1(0.1), Gradient())
     apart = Problem(Composed(LeastSquares(f), A), GroupL1(0.1), Gradient())
-    first, second = best(whole, PDHG, ratio=0.3), best(apart, PDHG, ratio=0.3)
+    first, second = best(whole, PDHG, k=600, ratio=0.3), best(apart, PDHG, k=600, ratio=0.3)
     assert first[0] == pytest.approx(second[0], rel=1e-6)
     torch.testing.assert_close(first[1], second[1], rtol=0, atol=1e-3)
     dualised, composed = run(PDHG(whole, dualise=True), f, k=20), run(PDHG(apart), f, k=20)
@@ -288,8 +288,8 @@ def test_the_bounds_of_forward_backward_and_fista_hold_at_every_step(name: str, 
         (ForwardBackward, lambda k: L * distance / (2 * k)),
         (FISTA, lambda k: 2 * L * distance / (k + 1) ** 2),
     ):
-        curve = problem.solve(method, u0, k=300, tol=None).curves["objective"] - least
-        for k in range(1, 301):
+        curve = problem.solve(method, u0, k=200, tol=None).curves["objective"] - least
+        for k in range(1, 201):
             assert curve[k] <= bound(k) * (1 + 1e-9) + 1e-9
         if method is ForwardBackward:
             assert (curve.diff() <= 1e-12).all()
@@ -333,11 +333,11 @@ def test_the_gap_bounds_the_distance_to_the_minimum_and_closes(method: type, opt
     solver = method(problem, **options)
     rounding = 1e-9 if dtype == torch.float64 else 1e-4
     gaps = []
-    for s in itertools.islice(iterate(solver, solver.start(f.to(dtype))), 201):
+    for s in itertools.islice(iterate(solver, solver.start(f.to(dtype))), 151):
         gaps.append(float(problem.gap(s.x, solver.dual(s))))
         assert gaps[-1] >= problem(s.x) - least - rounding
     assert gaps[1] > 0.1
-    assert gaps[-1] < (2e-6 if dtype == torch.float64 else 1e-4)
+    assert gaps[-1] < (1e-5 if dtype == torch.float64 else 1e-4)
 
 
 def test_the_gap_of_total_variation_closes() -> None:
@@ -377,7 +377,7 @@ def test_admm_with_an_operator_that_is_not_tight_would_go_elsewhere() -> None:
     problem = Problem(LeastSquares(f), GroupL1(0.1), K)
     least, u = best(problem, PDHG, ratio=0.3)
     K.tight = True
-    end = problem.solve(ADMM, k=3000, tol=1e-5, rho=0.1)
+    end = problem.solve(ADMM, k=1000, tol=1e-4, rho=0.1)
     assert end.stopped == "until"
     assert end.curves["objective"][-1] > 1.01 * least
     assert (end.u - u).abs().max() > 0.02
@@ -476,14 +476,17 @@ def test_a_solve_that_blows_up_is_announced(method: type, options: dict, tol: fl
 # ---- as maps for run --------------------------------------------------------------------------------------------
 
 
-@each_solver
-def test_a_batch_is_a_loop(method: type) -> None:
+@pytest.mark.parametrize(
+    ("method", "options"), [(ForwardBackward, {}), (FISTA, {}), (ADMM, {"rho": 0.3}), (PDHG, {"ratio": 3.0})], ids=str
+)
+def test_a_batch_is_a_loop(method: type, options: dict) -> None:
+    """With the same rho or ratio; the default one is chosen for the batch as a whole, and FISTA restarts as one."""
     problem = example("inpainting", 3)
-    together = run(method(problem), random(3, *SHAPE) * 0, k=30)
     f = problem.E.data.f
+    together = run(method(problem, **options), 0 * f, k=30)
     for i in range(3):
         alone = balanced(problem.E.data.A, f[i], HAAR, HAAR.weights(0.3), 1.0)
-        torch.testing.assert_close(together.u[i], run(method(alone), 0 * f[i], k=30).u, rtol=0, atol=1e-12)
+        torch.testing.assert_close(together.u[i], run(method(alone, **options), 0 * f[i], k=30).u, rtol=0, atol=1e-12)
 
 
 @each_solver

@@ -31,7 +31,8 @@ class ADMM(Solver):
     K^T(d - b): for E = 1/2 |A u - f|^2 one solve with A^T A + rho I. It converges for every rho > 0.
 
     problem  E and R with proximal maps, K tight
-    rho      > 0: the speed, not the limit, depends on it; by default `penalty(problem)`. R/rho shrinks by lam / rho
+    rho      > 0: the speed, not the limit, depends on it; by default `penalty(problem)`, one for a
+             whole batch. R/rho shrinks by lam / rho
     delta    0 < delta < (1 + sqrt 5)/2, the step of the multiplier
 
     Raises ValueError where K^T K is not I: then K^T(d - b) is wrong, and the iteration would come to rest elsewhere, in

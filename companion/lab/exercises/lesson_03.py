@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from companion import Filter, FrameletTransform, bspline, framelet, refinable
+from companion import Filter, bspline, framelet, refinable
 from companion.lab.check import exercise
 from companion.lab.diagnose import described, same
 from companion.operators.filters import multi_indices
@@ -48,22 +48,20 @@ def by_hand(answer: Sequence[Any]) -> str | None:
     for name, value in zip(("alpha", "C_alpha", "the accuracy"), answer, strict=True):
         if _number(value) is None:
             return f"{name} must be a number; this is {described(value)}"
-    alpha, C, accuracy = (float(_number(value) or 0.0) for value in answer)
+    alpha, C, accuracy = (_number(value) or 0.0 for value in answer)
     q = Filter([-1 / 8, 3 / 8, -3 / 8, 1 / 8], -1)
     if alpha != 3:
         moments = ", ".join(f"m_{j} = {q.moment(j):.3g}" for j in range(5))
         return f"alpha = {alpha:g} is not the order of the first moment that does not vanish: {moments}"
-    if abs(C - 0.75) < 1e-6:
-        return "0.75 is the moment m_3; C_alpha = m_alpha / alpha!"
     if not abs(C - 0.125) <= 1e-6:
-        flipped = abs(C + 0.125) < 1e-6
-        return "the sign of C_alpha is reversed" if flipped else f"C_alpha = m_3 / 3! with m_3 = 6/8, not {C:.4g}"
+        slips = {0.75: "0.75 is the moment m_3; C_alpha = m_alpha / alpha!", -0.125: "the sign of C_alpha is reversed"}
+        return slips.get(round(C, 6), f"C_alpha = m_3 / 3! with m_3 = 6/8, not {C:.4g}")
     if accuracy == 1:
         return None
-    if accuracy == 2:
-        return "second order it is about k = 1/2, the middle of the taps; about k = 0 the moment m_4 is 12/8, not 0"
-    if accuracy == 4:
-        return "4 is K; the accuracy is K - alpha"
+    slips = {4: "4 is K; the accuracy is K - alpha"}
+    slips[2] = "second order it is about k = 1/2, the middle of the taps; about k = 0 the moment m_4 is 12/8, not 0"
+    if accuracy in slips:
+        return slips[accuracy]
     return f"m_4 = 12/8 does not vanish, so K = 4, and the accuracy is K - alpha, not {accuracy:g}"
 
 
@@ -87,14 +85,10 @@ def prescribed(answer: Callable[[Sequence[int], int], Any]) -> str | None:
             came = answer(list(points), alpha)
         except BaseException as error:  # what a function of the learner raised is no Exception
             if "dtype" in str(error) or "floating point" in str(error):
-                return (
-                    f"{case} torch solves equations in one type of real numbers: make k and m with dtype=torch.float64"
-                )
+                return f"{case} torch solves equations in real numbers of one type: use dtype=torch.float64 throughout"
             raise
         q = _taps(came, points)
-        if isinstance(q, str):
-            return f"{case} {q}"
-        words = _about_taps(q, points, alpha)
+        words = q if isinstance(q, str) else _about_taps(q, points, alpha)
         if words:
             return f"{case} {words}"
     return None
@@ -116,34 +110,24 @@ def _taps(came: Any, points: Sequence[int]) -> Tensor | str:
 
 def _about_taps(q: Tensor, points: Sequence[int], alpha: int) -> str | None:
     """None if the moments of q are right, or the slip."""
-
-    def matrix(points: Sequence[int]) -> Tensor:
-        return torch.tensor(points, dtype=torch.float64) ** torch.arange(len(points), dtype=torch.float64)[:, None]
-
-    M, m = matrix(points), torch.zeros(len(points), dtype=torch.float64)
+    k, powers = torch.tensor(points, dtype=torch.float64), torch.arange(len(points))[:, None]
+    M, m = k**powers, torch.zeros_like(k)
     m[alpha] = factorial(alpha)
-    tol = 1e-6 * (1 + M.abs() @ q.abs())
-
-    def near(v: Tensor) -> bool:
-        return bool(((M @ (q - v)).abs() <= tol).all())
-
-    right = torch.linalg.solve(M, m)
+    right, tol = torch.linalg.solve(M, m), 1e-6 * (1 + M.abs() @ q.abs())
     slips = {
         "the sign is reversed: C_alpha must be +1": -right,
         "the taps are right but in reversed order: q[k] weighs F(x + h k)": right.flip(0),
-        "this is for sorted points; tap i belongs to points[i]": torch.linalg.solve(matrix(sorted(points)), m),
-        "this is for k = 0, 1, 2, ...; take k from points": torch.linalg.solve(matrix(range(len(q))), m),
+        "this is for sorted points; tap i belongs to points[i]": torch.linalg.solve(k.sort()[0] ** powers, m),
+        "this is for k = 0, 1, 2, ...; take k from points": torch.linalg.solve(powers.T.double() ** powers, m),
         "the matrix is transposed: row j holds the powers k^j of all points": torch.linalg.solve(M.T, m),
     }
-    if near(right):
+    if alpha > 1:
+        slips["alpha! is missing: C_alpha = m_alpha / alpha! = 1 means m_alpha = alpha!"] = right / factorial(alpha)
+    if bool(((M @ q - m).abs() <= tol).all()):
         return None
-    if alpha > 1 and near(right / factorial(alpha)):
-        return "alpha! is missing: C_alpha = m_alpha / alpha! = 1 means m_alpha = alpha!"
-    for words, wrong in slips.items():
-        if near(wrong):
-            return words
+    told = (words for words, wrong in slips.items() if bool(((M @ (q - wrong)).abs() <= tol).all()))
     moments = ", ".join(f"{v:.3g}" for v in M @ q)
-    return f"the moments m_0, m_1, ... of your taps are {moments}; they must be {m.tolist()}"
+    return next(told, f"the moments m_0, m_1, ... of your taps are {moments}; they must be {m.tolist()}")
 
 
 @exercise(
@@ -211,14 +195,14 @@ def by_the_adjoint(answer: Callable[[Tensor, float], Tensor]) -> str | None:
     N, C = 48, -0.5
     x = torch.arange(N, dtype=torch.float64) * (2 * torch.pi / N)
     u = torch.sin(x)[:, None] * torch.cos(x[:40] + 1)
-    haar, linear = (FrameletTransform(bspline(m)) for m in (1, 2))
-    adjoint, ahead = _back(haar, u, (1, 0)), u.roll(-1, 0) - u
+    down, right = u - u.roll(1, 0), u - u.roll(1, 1)
+    adjoint, central = (down + down.roll(1, 1)) / 4, down + down.roll(-1, 0)
     others = {
-        "this is made of W_(1,0), not of W_(1,0)^T: put u into the band (1, 0) of coefficients": haar(u)[1],
-        "this comes of the piecewise linear frame; asked is the Haar frame, bspline(1)": _back(linear, u, (1, 0)),
-        "this is the derivative along x_2; x_1 is axis -2, the band (1, 0)": _back(haar, u, (0, 1)),
-        "this is the difference to the next pixel, without W^T": ahead,
-        "this is the difference to the pixel before; W^T also averages along x_2": ahead.roll(1, 0),
+        "this is made of W_(1,0), not of W_(1,0)^T: put u into the band (1, 0)": adjoint.roll((-1, -1), (0, 1)),
+        "this is the linear frame; asked is Haar": central.roll(1, 1) + 2 * central + central.roll(-1, 1),
+        "this is the derivative along x_2; x_1 is axis -2, the band (1, 0)": right + right.roll(1, 0),
+        "this is the difference to the next pixel, without W^T": down.roll(-1, 0),
+        "this is the difference to the pixel before; W^T also averages along x_2": down,
     }
     for h in (1 / N, 2 / N):
         out, right = answer(u, h), -adjoint / (C * h)
@@ -228,22 +212,11 @@ def by_the_adjoint(answer: Callable[[Tensor, float], Tensor]) -> str | None:
         if factor is None:
             told = (words for words, other in others.items() if _multiple(out, other) is not None)
             return next(told, None) or same(out, right, 1e-6)
+        if abs(factor - 1) > 1e-6 and h != 1 / N:
+            return f"right for h = 1/{N}, but {factor:.4g} times what it must be for h = 2/{N}: use the h that comes"
         if abs(factor - 1) > 1e-6:
-            return (
-                _about_factor(factor, abs(C), h)
-                if h == 1 / N
-                else (
-                    f"right for h = 1/{N}, but {factor:.4g} times what it must be for h = 2/{N}: use the h that comes"
-                )
-            )
+            return _about_factor(factor, abs(C), h)
     return None
-
-
-def _back(W: FrameletTransform, u: Tensor, ell: tuple[int, int]) -> Tensor:
-    """W_ell^T u."""
-    d = torch.zeros_like(W(u))
-    d[W.band(ell)] = u
-    return W.T(d)
 
 
 def _multiple(out: Tensor, right: Tensor) -> float | None:
