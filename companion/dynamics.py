@@ -95,7 +95,8 @@ def fixed_point(tol: float, every: int = 1) -> Callable[[State, State], bool]:
     r"""||x^{k+1} - x^k|| <= tol ||x^k||, on the WHOLE state: a stopping rule for `run(..., until=)`.
 
     The norm runs over all tensors of the state and all images of a batch. It must: ADMM started at u^0 = f does not
-    move u in its first step although its multipliers do, and a rule on u alone would stop there. `every` tests only
+    move u in its first step although its multipliers do, and a rule on u alone would stop there. (A number beside the
+    iterate, such as FISTA's gamma, is a clock and no part of the norm.) `every` tests only
     each every-th step, for maps so cheap that the test would cost as much as the step. Make a new rule for each run.
 
     Raises ValueError unless tol > 0 and every >= 1.
@@ -107,7 +108,7 @@ def fixed_point(tol: float, every: int = 1) -> Callable[[State, State], bool]:
     def rule(new: State, old: State) -> bool:
         if next(calls) % every:
             return False
-        pairs = list(zip(tensors(new), tensors(old), strict=True))
+        pairs = [(a, b) for i, (a, b) in enumerate(zip(tensors(new), tensors(old), strict=True)) if i == 0 or a.ndim]
         if not finite(new):
             return True  # nothing moves from there; `run` says that the orbit diverged
         scale = max(float(b.abs().max()) for _, b in pairs if b.numel()) or 1.0  # no square over- or underflows

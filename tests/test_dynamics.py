@@ -426,3 +426,18 @@ def test_a_map_that_works_in_place_does_not_change_u0() -> None:
 def test_recorded_numpy_numbers_are_float64() -> None:
     curve = run(lambda u: u, torch.ones(2), k=1, record={"a": lambda u: u.numpy()[0]}).curves["a"]
     assert curve.dtype == torch.float64
+
+
+def test_a_fixed_point_does_not_look_at_a_clock() -> None:
+    """FISTA's gamma moves for ever; the iterate beside it does not."""
+
+    class Timed(NamedTuple):
+        u: torch.Tensor
+        clock: torch.Tensor
+
+    rule = fixed_point(1e-6)
+    u = torch.ones(3)
+    assert rule(Timed(u, torch.tensor(2.0)), Timed(u, torch.tensor(1.0)))
+    assert fixed_point(1e-6)(torch.tensor(1.0), torch.tensor(1.0)) and not fixed_point(1e-6)(
+        torch.tensor(2.0), torch.tensor(1.0)
+    )

@@ -1,7 +1,9 @@
 """Lesson 03: its exercises tell the plausible mistakes apart, its explorer tells the truth."""
 
-from math import factorial, sqrt
+from fractions import Fraction
+from math import factorial, inf, nan
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -15,9 +17,22 @@ CENTRAL = torch.tensor([-0.5, 0.0, 0.5])
 CHECKER = torch.outer(torch.tensor([1.0, -2.0, 1.0]), torch.tensor([1.0, -2.0, 1.0]))
 
 
-@pytest.mark.parametrize("answer", [(3, 0.125, 1), [(3,), 1 / 8, 1.0]], ids=["numbers", "a multi-index"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (3, 0.125, 1),
+        [(3,), 1 / 8, 1.0],
+        (3, Fraction(1, 8), 1),
+        (torch.tensor(3), torch.tensor(0.125), torch.tensor([1])),
+        (np.array([3]), np.float32(0.125), np.int64(1)),
+        np.array([3, 0.125, 1]),
+        torch.tensor([3, 0.125, 1]),
+    ],
+    ids=["numbers", "a multi-index", "fractions", "tensors", "arrays", "an array", "a tensor"],
+)
 def test_reading_moments(answer) -> None:
-    assert exercises.by_hand.verdict(answer).state == "right"
+    state, said = exercises.by_hand.verdict(answer)
+    assert state == "right", said
 
 
 @pytest.mark.parametrize(
@@ -31,6 +46,13 @@ def test_reading_moments(answer) -> None:
         ((3, 0.125, 0), "m_4 = 12/8 does not vanish"),
         ((2, 0.125, 1), "alpha = 2 is not the order"),
         ((3, "1/8", 1), "C_alpha must be a number"),
+        ((3, True, 1), "C_alpha must be a number"),
+        ((3, [1, 8], 1), "C_alpha must be a number"),
+        ((3, 1j, 1), "C_alpha must be a number"),
+        ((3, nan, 1), "not nan"),
+        ((3, inf, 1), "not inf"),
+        ((nan, 0.125, 1), "alpha = nan is not the order"),
+        ((3, 0.125, nan), "not nan"),
         ((3, 0.125), "three numbers"),
     ],
 )
@@ -47,9 +69,34 @@ def solved(points: list[int], alpha: int, transposed: bool = False, factor: bool
     return torch.linalg.solve(M.T if transposed else M, m)
 
 
-def test_prescribed_moments() -> None:
-    assert exercises.prescribed.verdict(solved).state == "right"
-    assert exercises.prescribed.verdict(lambda points, alpha: solved(points, alpha).tolist()).state == "right"
+def as_filter(points: list[int], alpha: int) -> Filter:
+    q = dict(zip(points, solved(points, alpha).tolist(), strict=True))
+    return Filter([q.get(k, 0.0) for k in range(min(points), max(points) + 1)], min(points))
+
+
+def in_whole_numbers(points: list[int], alpha: int) -> Tensor:
+    M = torch.tensor(points) ** torch.arange(len(points))[:, None]
+    return torch.linalg.solve(M, torch.eye(len(points))[alpha] * factorial(alpha))
+
+
+def in_two_types(points: list[int], alpha: int) -> Tensor:
+    M = torch.tensor(points).double() ** torch.arange(len(points))[:, None]
+    return torch.linalg.solve(M, torch.eye(len(points))[alpha] * factorial(alpha))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        solved,
+        as_filter,
+        lambda points, alpha: solved(points, alpha).tolist(),
+        lambda points, alpha: solved(points, alpha).numpy(),
+        lambda points, alpha: solved(points, alpha).float(),
+    ],
+    ids=["tensor", "Filter", "list", "array", "float32"],
+)
+def test_prescribed_moments(answer) -> None:
+    assert exercises.prescribed.verdict(answer).state == "right"
 
 
 @pytest.mark.parametrize(
@@ -58,10 +105,20 @@ def test_prescribed_moments() -> None:
         (lambda points, alpha: solved(points, alpha, transposed=True), "transposed"),
         (lambda points, alpha: solved(points, alpha, factor=False), "alpha! is missing"),
         (lambda points, alpha: -solved(points, alpha), "sign is reversed"),
+        (lambda points, alpha: solved(points, alpha).flip(0), "reversed order"),
+        (lambda points, alpha: solved(list(range(len(points))), alpha), "take k from points"),
+        (lambda points, alpha: solved(sorted(points), alpha), "sorted points"),
+        (lambda points, alpha: solved(points, alpha) * (alpha > 0), "for points [2, -1, 0], alpha = 0"),
+        (lambda points, alpha: solved(points, alpha) * nan, "moments m_0, m_1, ... of your taps are nan"),
         (lambda points, alpha: 2 * solved(points, alpha), "the moments m_0, m_1, ... of your taps"),
         (lambda points, alpha: torch.ones(7), "as many taps as points"),
         (lambda points, alpha: "taps", "this is the text 'taps'"),
         (lambda points, alpha: 3.0, "as many taps as points"),
+        (lambda points, alpha: Filter([-1, 1], -7), "taps at these points"),
+        (lambda points, alpha: Filter([[1]]), "taps at these points"),
+        (in_whole_numbers, "dtype=torch.float64"),
+        (in_two_types, "dtype=torch.float64"),
+        (lambda points, alpha: points[9], "IndexError"),
     ],
 )
 def test_prescribed_moments_missed(answer, words: str) -> None:
@@ -69,11 +126,21 @@ def test_prescribed_moments_missed(answer, words: str) -> None:
     assert state == "wrong" and words in said, said
 
 
+def test_an_unfinished_function_is_not_yet_wrong() -> None:
+    assert exercises.prescribed.verdict(lambda points, alpha: ...).state == "not yet"
+
+
 @pytest.mark.parametrize("t", [0.0, 0.3, -2.0])
 def test_mixed_derivatives(t: float) -> None:
     """The whole family of solutions is accepted."""
     assert exercises.mixed.verdict(torch.outer(CENTRAL, CENTRAL) + t * CHECKER).state == "right"
     assert exercises.mixed.verdict((torch.outer(CENTRAL, CENTRAL) + t * CHECKER).tolist()).state == "right"
+
+
+def test_a_mixed_derivative_as_a_filter() -> None:
+    d = Filter([-0.5, 0.0, 0.5])
+    assert exercises.mixed.verdict(tensor_product(d, d)).state == "right"
+    assert exercises.mixed.verdict(Filter(np.pad(np.outer(d.taps, d.taps), 1), -2)).state == "right"
 
 
 @pytest.mark.parametrize(
@@ -85,9 +152,12 @@ def test_mixed_derivatives(t: float) -> None:
         ([[0, 0, 0], [0, 1, -1], [0, -1, 1]], "only to first order"),
         ([[0, 1, 0], [1, -4, 1], [0, 1, 0]], "Laplacian"),
         ([[0, 0, 0], [0, 1, 0], [0, 0, 0]], "the moment (0, 0) must vanish, and is 1"),
-        ([[0, 0, 0]] * 3, "all taps are 0"),
+        ([[0, 0, 0]] * 3, "for this filter it is 0"),
         ([1, 0, -1], "has shape (3,)"),
         ("sobel", "3 x 3 table"),
+        (Filter([-0.5, 0.0, 0.5]), "the taps stand at"),
+        (Filter(torch.outer(CENTRAL, CENTRAL).numpy(), 0), "the taps stand at"),
+        (torch.full((3, 3), nan), "finite"),
     ],
 )
 def test_mixed_derivatives_missed(answer, words: str) -> None:
@@ -95,8 +165,8 @@ def test_mixed_derivatives_missed(answer, words: str) -> None:
     assert state == "wrong" and words in said, said
 
 
-def by_adjoint(u: Tensor, h: float, W: FrameletTransform = LINEAR, alpha: tuple[int, int] = (1, 0)) -> Tensor:
-    """W^T of the band alpha, over -C h: right for (1, 0)."""
+def by_adjoint(u: Tensor, h: float, W: FrameletTransform = HAAR, alpha: tuple[int, int] = (1, 0)) -> Tensor:
+    """W^T of the band alpha, over -C h: right for (1, 0) of Haar."""
     d = torch.zeros_like(W(u))
     d[W.band(alpha)] = u
     return W.T(d) / (-W.filter(alpha).constant(alpha) * h)
@@ -104,7 +174,15 @@ def by_adjoint(u: Tensor, h: float, W: FrameletTransform = LINEAR, alpha: tuple[
 
 def test_a_derivative_by_the_adjoint() -> None:
     assert exercises.by_the_adjoint.verdict(by_adjoint).state == "right"
-    assert exercises.by_the_adjoint.verdict(lambda u, h: by_adjoint(u, h, HAAR)).state == "right"
+
+
+def test_the_linear_frame_could_not_test_the_adjoint() -> None:
+    """Its filter is antisymmetric, so W^T = -W in the band (1, 0); for Haar the two differ by 18 % here."""
+    u = torch.sin(torch.arange(48).double() * (2 * torch.pi / 48))[:, None] * torch.cos(torch.arange(40).double())
+    W, V = LINEAR(u)[LINEAR.band((1, 0))], HAAR(u)[HAAR.band((1, 0))]
+    C = LINEAR.filter((1, 0)).constant((1, 0))
+    assert (W / C - by_adjoint(u, 1, LINEAR)).abs().max() < 1e-14
+    assert (V / -0.5 - by_adjoint(u, 1)).norm() > 0.1 * V.norm()
 
 
 @pytest.mark.parametrize(
@@ -112,11 +190,27 @@ def test_a_derivative_by_the_adjoint() -> None:
     [
         (lambda u, h: -by_adjoint(u, h), "sign is reversed: W^T"),
         (lambda u, h: by_adjoint(u, h, alpha=(0, 1)), "along x_2"),
-        (lambda u, h: by_adjoint(u, h) * h * sqrt(2) / 2, "W^T u itself (piecewise linear)"),
-        (lambda u, h: by_adjoint(u, h) * sqrt(2) / 2, "the constant C"),
+        (lambda u, h: by_adjoint(u, h, LINEAR), "the linear frame"),
+        (lambda u, h: LINEAR(u)[1] / h, "the linear frame"),
+        (lambda u, h: HAAR(u)[1] / (-0.5 * h), "made of W_(1,0), not"),
+        (lambda u, h: HAAR(u)[1], "made of W_(1,0), not"),
+        (lambda u, h: -HAAR(u)[1], "made of W_(1,0), not"),
+        (lambda u, h: by_adjoint(u, h) * h / 2, "this is W^T u, divide by -C h"),
+        (lambda u, h: -by_adjoint(u, h) * h / 2, "divide by -C h; and the sign is reversed"),
+        (lambda u, h: by_adjoint(u, h) / 2, "the constant C is missing"),
+        (lambda u, h: -by_adjoint(u, h) / 2, "the constant C is missing; and the sign is reversed"),
+        (lambda u, h: by_adjoint(u, h) / 4, "multiplied by C"),
         (lambda u, h: by_adjoint(u, h) * h, "step h is missing"),
+        (lambda u, h: -by_adjoint(u, h) * h, "difference divided by h; and the sign is reversed"),
+        (lambda u, h: by_adjoint(u, h) * h**2, "multiplied by h"),
         (lambda u, h: by_adjoint(u, h) / h, "power of h"),
-        (lambda u, h: LINEAR(u), "a picture of the shape of u"),
+        (lambda u, h: by_adjoint(u, 1 / 48), "use the h that comes"),
+        (lambda u, h: 3 * by_adjoint(u, h), "this is 3 times"),
+        (lambda u, h: (u.roll(-1, 0) - u) / h, "to the next pixel"),
+        (lambda u, h: (u - u.roll(1, 0)) / h, "to the pixel before"),
+        (lambda u, h: HAAR(u), "a picture of the shape of u"),
+        (lambda u, h: 0 * u, "differs from the right one"),
+        (lambda u, h: u / 0, "NaN or infinite"),
         (lambda u, h: u, "differs from the right one"),
     ],
 )
@@ -131,6 +225,7 @@ def hat(x: Tensor) -> Tensor:
 
 def test_phi_alpha_of_haar() -> None:
     assert exercises.phi_haar.verdict(hat).state == "right"
+    assert exercises.phi_haar.verdict(lambda x: hat(x).numpy()).state == "right"
 
 
 @pytest.mark.parametrize(
@@ -144,6 +239,8 @@ def test_phi_alpha_of_haar() -> None:
         (lambda x: ((x >= 0) & (x < 0.5)).double() - ((x >= 0.5) & (x < 1)).double(), "psi itself"),
         (lambda x: hat(x) ** 2, "differs from the right one"),
         (lambda x: 0.5, "a tensor x to a tensor"),
+        (lambda x: np.zeros(3), "a tensor x to a tensor"),
+        (lambda x: hat(x) * nan, "NaN"),
     ],
 )
 def test_phi_alpha_of_haar_missed(answer, words: str) -> None:

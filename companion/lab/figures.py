@@ -108,13 +108,12 @@ def loglog(
         for slope in slopes:
             guide = top * (h / h[-1]) ** slope
             ax.plot(h, guide, color="0.7", lw=1.2, zorder=0)
-            ax.annotate(
-                f"{slope}", (h[0], guide[0]), (-5, 0), textcoords="offset points", ha="right", va="center", color="0.4"
-            )
+            ax.annotate(f"{slope}", (h[0], guide[0]), (2, 5), textcoords="offset points", color="0.4")
         ax.set(title=title, xlabel=xlabel)
         ax.minorticks_off()
         ax.set_xticks(h, [f"1/{1 / step:.0f}" for step in h])
-        ax.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.24), fontsize=10, columnspacing=1.2)
+        columns = 3 if len(lines) == 3 else 2
+        ax.legend(ncols=columns, loc="upper center", bbox_to_anchor=(0.5, -0.24), fontsize=10, columnspacing=1.2)
     axes[0, 0].set_ylabel(ylabel)
     return fig
 

@@ -73,6 +73,13 @@ class Gradient(_Difference):
         check_components(f, "p", self.dim, 1)
         return -_total(self._minus(p, i) for i, p in enumerate(f.unbind(-self.dim - 1)))
 
+    def norm(self, like: Tensor, k: int = 200, tol: float = 1e-6) -> Tensor:
+        r"""||D||^2 = sum_i (4 / h^2) cos^2(pi / (2 n_i)); on the torus 4 / h^2 for an even n_i."""
+        check_picture(like, "u", self.dim)
+        n = torch.tensor(like.shape[-self.dim :], dtype=torch.float64)
+        angle = torch.pi / (2 * n) * ((n % 2 == 1) if self.boundary == "periodic" else 1)
+        return (2 / self.h * torch.cos(angle).square().sum().sqrt()).to(like)
+
 
 class Divergence(_Difference):
     r"""div p = -D^T p = sum_i (p_i[n] - p_i[n - e_i]) / h: (*batch, d, *space) -> (*batch, *space).   (3.1)"""
