@@ -26,7 +26,8 @@ AT_THE_TOP = {"torch", "numpy", "jaxtyping"}  # what a file below lab may import
 ON_DEMAND = AT_THE_TOP | {"tqdm", "scipy", "sympy"}  # ... and inside a function, when it is called
 HEAVY = ("IPython", "ipywidgets", "matplotlib", "pywt", "scipy", "skimage", "sklearn", "sympy", "companion.lab")
 ALGEBRA = {"Adjoint", "Composition", "Sum", "Multiple"}  # written A.T, A @ B, A + B, c * A
-INHERITED = {"forward", "adjoint", "T", "level", "extra_repr", "restrict", "grad", "prox", "lipschitz", "conjugate"}  # methods whose docstring is the class's formula
+# methods whose docstring is the class's formula
+INHERITED = {"forward", "adjoint", "T", "level", "extra_repr", "restrict", "grad", "prox", "lipschitz", "conjugate"}
 SOURCES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 TREES = {file: ast.parse(path.read_text(encoding="utf-8")) for file, path in SOURCES.items()}
 

@@ -96,19 +96,17 @@ def loglog(
     ylabel: str = "",
     *,
     slopes: tuple[int, ...] = (),
-    height: float = 3.6,
+    height: float = 3.7,
 ) -> Any:
-    """Curves over steps h = 1/N, both axes logarithmic, y in common; grey lines of given slopes fall from h_max."""
+    """Curves over steps h = 1/N, both axes logarithmic, y in common; grey lines show at most three slopes."""
     fig, axes = plots(len(panels), height=height, sharey=True, squeeze=False)
     top = 1.6 * max(_points(curve)[1].max() for lines in panels.values() for curve in lines.values())
     for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
         for i, (label, curve) in enumerate(lines.items()):
             ax.loglog(*_points(curve), "osDv^<>"[i % 7], ls=("-", "--")[i % 2], ms=5 + i, mfc="none", label=label)
         h = np.sort(_points(next(iter(lines.values())))[0])
-        for slope in slopes:
-            guide = top * (h / h[-1]) ** slope
-            ax.plot(h, guide, color="0.7", lw=1.2, zorder=0)
-            ax.annotate(f"{slope}", (h[0], guide[0]), (2, 5), textcoords="offset points", color="0.4")
+        for slope, dashes in zip(slopes, (":", "-.", "--"), strict=False):
+            ax.plot(h, top * (h / h[-1]) ** slope, color="0.5", lw=1.3, ls=dashes, zorder=0, label=f"slope {slope}")
         ax.set(title=title, xlabel=xlabel)
         ax.minorticks_off()
         ax.set_xticks(h, [f"1/{1 / step:.0f}" for step in h])
