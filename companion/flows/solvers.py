@@ -82,8 +82,8 @@ class FISTA(Solver):
 
     problem  as for ForwardBackward
     step     0 < step <= 1/L, by default 1/L
-    restart  set gamma back to 0 whenever the step goes uphill, <y - x^{k+1}, x^{k+1} - x^k> > 0: then convergence is
-             linear where E is strongly convex near the minimum. A batch restarts as one.
+    restart  set gamma back to 0 whenever the step goes uphill, <y - x^{k+1}, x^{k+1} - x^k> > 0: in practice much
+             faster where E is strongly convex near the minimum. A batch restarts as one.
 
     Raises ValueError as ForwardBackward; StabilityWarning for step > 1/L.
     """

@@ -55,8 +55,9 @@ def restoration(
         problem = synthesis(A, f, W, weights + torch.tensor([lam / 20, 0, 0, 0]).reshape(4, 1, 1))
     with torch.no_grad():
         last = run(ADMM(problem, rho=RHO), smooth, k=STEPS)
-        d = W(last.u) if model == "analysis" else last.x.d
-        far = torch.linalg.vector_norm(d - W(W.adjoint(d)))
+        d = last.x.d
+        c = W(last.u) if model == "analysis" else d
+        far = torch.linalg.vector_norm(c - W(W.adjoint(c)))
         facts = {
             "PSNR": f"{psnr(last.u, u):.2f} dB",
             "PSNR of Tikhonov": f"{psnr(smooth, u):.2f} dB",
@@ -80,7 +81,7 @@ def measured(task: str, n: int) -> tuple[Tensor, LinearOperator, Tensor, Tensor]
         "MRI": lambda: PartialFourier(radial_pattern(n, 36)),
     }[task]()
     f = A.restrict(GaussianNoise(0.01, seed=1)(A(u)))
-    return u, A, f, tikhonov(A, f, 0.01, Gradient(boundary="periodic")).minimiser(1e-3)
+    return u, A, f, tikhonov(A, f, 0.01, Gradient(boundary="periodic")).minimiser(1e-4)
 
 
 @functools.lru_cache(maxsize=1)
