@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -132,6 +133,7 @@ def test_the_explorer_shows_what_it_says() -> None:
 def script() -> ModuleType:
     spec = importlib.util.spec_from_file_location("restoration", ROOT / "experiments" / "restoration.py")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
