@@ -16,11 +16,33 @@ from companion.energies.coefficients import FrameLeastSquares
 from companion.energies.functional import Composed, Functional, LeastSquares
 from companion.energies.likelihood import KL, data_term
 from companion.energies.models import Problem, Tikhonov, analysis, balanced, synthesis, tikhonov
-from companion.energies.norms import L1, Box, GroupL1
+from companion.energies.mumford_shah import (
+    AmbrosioTortorelli,
+    Edges,
+    PiecewiseSmooth,
+    SmoothOrEdge,
+    piecewise_smooth,
+)
+from companion.energies.norms import L1, Box, GroupBall, GroupL1
+from companion.energies.tgv import TGV, tgv, tgv_value
+from companion.energies.variation import DISCRETISATIONS, ROF, ROFDual, TotalVariation, TVModel, rof_dual, tv
+from companion.flows.bregman import LaggedDiffusivity, SplitBregman
+from companion.flows.conditions import check_diffusivity, flux, normal_diffusivity
+from companion.flows.curvature import CurvatureMotion, MedianMotion
+from companion.flows.diffusion import Diffusion, Heat, PeronaMalik, TVFlow
+from companion.flows.diffusivities import Charbonnier, Diffusivity, Exponential, FastDecay, Rational, Regularised
+from companion.flows.field import Field
+from companion.flows.implicit import Implicit, SemiImplicit
+from companion.flows.inpainting import DiffusionInpainting, NavierStokesInpainting, TransportInpainting
+from companion.flows.mumford_shah import AlternatingMinimisation
+from companion.flows.schemes import RK4, Euler, Heun
+from companion.flows.shock import ShockFilter, along_gradient, laplacian
 from companion.flows.shrinkage import Firm, Garrote, Hard, IsotropicSoft, Shrinkage, Soft, Threshold
 from companion.flows.solvers import FISTA, ForwardBackward
 from companion.flows.splitting import ADMM, PDHG
+from companion.flows.tensor import CoherenceEnhancing, EdgeEnhancing, TensorDiffusion, structure_tensor
 from companion.operators.banks import biorthogonal, bspline, check_bank, extension_residual
+from companion.operators.cascade import GradientCascade, OnFirst
 from companion.operators.differences import Divergence, Gradient, Hessian, SymmetrisedGradient
 from companion.operators.filters import Filter, tensor_product
 from companion.operators.fourier import (
@@ -32,64 +54,116 @@ from companion.operators.fourier import (
     to_real,
 )
 from companion.operators.frames import Band, FrameletTransform
+from companion.operators.gradients import FrameGradient, haar_gradient, spline_gradient
 from companion.operators.grid import correlate, correlate_adjoint, shift
+from companion.operators.lattice import selling
 from companion.operators.linear import SVD, LinearOperator, conjugate_gradients
 from companion.operators.measure import Blur, Identity, Mask, gaussian_kernel
 from companion.operators.noise import GaussianNoise, LaplacianNoise, PoissonNoise
 from companion.operators.radon import Radon, ellipse_projection
+from companion.operators.smoothing import gaussian_smooth
 from companion.operators.splines import Spline, framelet, inner, refinable
+from companion.operators.stencils import Scharr, Selling, Stencil, ThreeByThree, scharr_gradient
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ADMM",
+    "AlternatingMinimisation",
+    "AmbrosioTortorelli",
     "Band",
     "Blur",
     "Box",
+    "Charbonnier",
+    "CoherenceEnhancing",
     "Composed",
     "ConvergenceWarning",
+    "CurvatureMotion",
+    "DISCRETISATIONS",
+    "Diffusion",
+    "DiffusionInpainting",
+    "Diffusivity",
     "Divergence",
+    "EdgeEnhancing",
+    "Edges",
+    "Euler",
+    "Exponential",
     "FISTA",
+    "FastDecay",
+    "Field",
     "Filter",
     "Firm",
     "ForwardBackward",
+    "FrameGradient",
     "FrameLeastSquares",
     "FrameletTransform",
     "Functional",
     "Garrote",
     "GaussianNoise",
     "Gradient",
+    "GradientCascade",
+    "GroupBall",
     "GroupL1",
     "Hard",
+    "Heat",
     "Hessian",
+    "Heun",
     "Identity",
+    "Implicit",
     "IsotropicSoft",
     "KL",
     "L1",
+    "LaggedDiffusivity",
     "LaplacianNoise",
     "LeastSquares",
     "LinearOperator",
     "Mask",
+    "MedianMotion",
+    "NavierStokesInpainting",
+    "OnFirst",
     "PDHG",
     "PartialFourier",
+    "PeronaMalik",
+    "PiecewiseSmooth",
     "PoissonNoise",
     "Problem",
+    "RK4",
+    "ROF",
+    "ROFDual",
     "Radon",
+    "Rational",
+    "Regularised",
     "SVD",
+    "Scharr",
+    "Selling",
+    "SemiImplicit",
+    "ShockFilter",
     "Shrinkage",
+    "SmoothOrEdge",
     "Soft",
     "Spline",
+    "SplitBregman",
     "StabilityWarning",
+    "Stencil",
     "SymmetrisedGradient",
+    "TGV",
+    "TVFlow",
+    "TVModel",
+    "TensorDiffusion",
+    "ThreeByThree",
     "Threshold",
     "Tikhonov",
+    "TotalVariation",
     "Trajectory",
+    "TransportInpainting",
+    "along_gradient",
     "analysis",
     "balanced",
     "biorthogonal",
     "bspline",
     "cartesian_pattern",
     "check_bank",
+    "check_diffusivity",
     "conjugate_gradients",
     "correlate",
     "correlate_adjoint",
@@ -97,18 +171,32 @@ __all__ = [
     "ellipse_projection",
     "extension_residual",
     "fixed_point",
+    "flux",
     "framelet",
     "gaussian_kernel",
+    "gaussian_smooth",
+    "haar_gradient",
     "inner",
     "iterate",
+    "laplacian",
+    "normal_diffusivity",
+    "piecewise_smooth",
     "radial_pattern",
     "random_pattern",
     "refinable",
+    "rof_dual",
     "run",
+    "scharr_gradient",
+    "selling",
     "shift",
+    "spline_gradient",
+    "structure_tensor",
     "synthesis",
     "tensor_product",
+    "tgv",
+    "tgv_value",
     "tikhonov",
     "to_complex",
     "to_real",
+    "tv",
 ]

@@ -6,7 +6,7 @@ r"""F: v -> R, convex, with its gradient and prox_{tau F}(v) = argmin_w F(w) + |
 
 A functional sums over everything it is given: a batch is one problem in the product space, and its minimiser is the
 batch of the minimisers. What a solver may ask is said by two flags: `smooth` (grad and lipschitz exist), `proximal`
-(prox exists in closed form).
+(prox exists in closed form). A third, `convex`, is False for one functional of the course, SmoothOrEdge.
 
 `prox_conjugate` is Moreau's identity, prox_{sigma F*}(p) = p - sigma prox_{F/sigma}(p/sigma); `conjugate` is the value
 F*(p) = sup_v <p, v> - F(v), for duality gaps.
@@ -29,10 +29,13 @@ from companion.operators.measure import Identity
 
 
 class Functional(nn.Module):
-    """F: v -> R, convex and lower semicontinuous. Subclasses write `forward`, and `grad` or `prox` or both."""
+    """F: v -> R, lower semicontinuous and convex (or `convex` is False). Subclasses write `forward`, and `grad`
+    or `prox` or both.
+    """
 
     smooth: bool = False
     proximal: bool = False
+    convex: bool = True
 
     def forward(self, v: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
         """F(v), one number; infinity outside the domain of F."""

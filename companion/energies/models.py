@@ -50,6 +50,7 @@ class Problem(nn.Module):
     R: Any
     K: LinearOperator
     W: FrameletTransform | None
+    ratio: float | None = None  # the size of x over that of the multiplier of K x, where a model knows it: for PDHG
 
     def __init__(
         self, E: Functional, R: Functional, K: LinearOperator | None = None, W: FrameletTransform | None = None

@@ -3,8 +3,9 @@ r"""|lam . d|_1, its isotropic sister, and a box: proximal maps that shrink and 
     L1        sum lam |v - f|                      entry by entry: a data term, or with f = 0 a penalty
     GroupL1   sum_k lam (sum_i |v_i[k]|^2)^{1/2}   one Euclidean length for each pixel k
     Box       0 if lo <= v <= hi, else infinity
+    GroupBall 0 if (sum_i |p_i[k]|^2)^{1/2} <= radius for each pixel k, else infinity: the conjugate of GroupL1
 
-Paper: (2.4)-(2.6), (4.2).  Notebooks: 01, 04.
+Paper: (2.4)-(2.6), (3.1), (4.2).  Notebooks: 01, 04, 05.
 """
 
 from __future__ import annotations
@@ -154,6 +155,37 @@ class Box(Functional):
         """sum max(lo p, hi p), entry by entry."""
         lo, hi = (torch.where(p == 0, p, bound * p) for bound in (self.lo, self.hi))
         return torch.maximum(lo, hi).sum()
+
+
+class GroupBall(Functional):
+    r"""0 if (sum_i |p_i[k]|^2)^{1/2} <= radius for each pixel k, else infinity: the fields allowed in the sup of (3.1).
+
+    The conjugate of GroupL1(radius): prox cuts every length to the radius, for every tau; the conjugate of the
+    indicator is sum_k radius |v[k]|.
+
+    radius  >= 0
+    axis    the axis i of the components, counted from the end
+    """
+
+    proximal = True
+
+    def __init__(self, radius: float = 1.0, axis: int = -3):
+        super().__init__()
+        self.norm = GroupL1(radius, axis)
+
+    def forward(self, v: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
+        return self.norm.conjugate(v)
+
+    def prox(self, v: Float[Tensor, "*shape"], tau: float) -> Float[Tensor, "*shape"]:
+        return self.norm.prox_conjugate(v, tau)
+
+    def prox_conjugate(self, p: Float[Tensor, "*shape"], sigma: float) -> Float[Tensor, "*shape"]:
+        """p, every length shortened by sigma radius, to no less than 0."""
+        return self.norm.prox(p, sigma)
+
+    def conjugate(self, p: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
+        """sum_k radius |p[k]|."""
+        return self.norm(p)
 
 
 def slack(p: Tensor) -> float:

@@ -5,6 +5,7 @@ scheme under which it is stable, and whether its extrema are then kept:
 
     max_dt              the bound on dt; a step beyond it is taken, and announced by a StabilityWarning
     maximum_principle   True promises min u_0 <= u(t) <= max u_0 for dt <= max_dt
+    keeps_mean          True promises that the sum of F(u) over a picture is 0: no grey value is lost
 
 A scheme (schemes.py) turns a field and a step dt into a map, and `run` iterates the map: `run(Euler(F, dt), u0, k=60)`.
 `F.flow(u0, t)` is the same in units of time.
@@ -29,6 +30,7 @@ class Field(nn.Module):
     """F(u), the right-hand side of u_t = F(u). Subclasses write `forward` and `max_dt`."""
 
     maximum_principle: bool = False
+    keeps_mean: bool = False
 
     def forward(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """F(u)."""

@@ -1,10 +1,14 @@
 r"""u^{k+1} = u^k + dt F(u^k), and its relatives: a field and a step become a map for `run`.   (5.1)
 
-    Euler          u + dt F(u)                                                order 1
-    Heun           u + dt/2 (F(u) + F(u + dt F(u)))                           order 2
+    Euler          u + dt F(u)                                                order 1   limit 1
+    Heun           u + dt/2 (F(u) + F(u + dt F(u)))                           order 2   limit 1
+    RK4            u + dt/6 (k_1 + 2 k_2 + 2 k_3 + k_4)                       order 4   limit 1.39
 
 A scheme takes any function F from pictures to pictures. Where F has a bound `max_dt` (a `Field`), an explicit step
-beyond `limit` times the bound is taken, and announced by a StabilityWarning.
+beyond `limit` times the bound is taken, and announced by a StabilityWarning. On u' = -a u, a > 0, one step multiplies
+by the polynomial R(-a dt), and |R(z)| <= 1 for z in [-2, 0] (Euler and Heun) or [-2.785, 0] (RK4).
+
+Implicit schemes, without such a limit, are in implicit.py.
 
 Paper: (5.1), Section 3.  Notebooks: 06, 10.
 """
@@ -48,17 +52,38 @@ class Scheme(nn.Module):
 
 
 class Euler(Scheme):
-    r"""u + dt F(u).   (5.1)"""
+    r"""u + dt F(u): order 1; R(z) = 1 + z.   (5.1)"""
 
     def forward(self, u: Tensor) -> Tensor:
         return u + self.dt * self.F(u)
 
 
 class Heun(Scheme):
-    r"""u + dt/2 (F(u) + F(u + dt F(u))): it keeps the extrema where Euler does, being a mean."""
+    r"""u + dt/2 (F(u) + F(u + dt F(u))): order 2; R(z) = 1 + z + z^2/2. It keeps the extrema where Euler does: it is
+    the mean of u and of two steps of Euler.
+    """
 
     order = 2
 
     def forward(self, u: Tensor) -> Tensor:
         a = self.F(u)
         return u + self.dt / 2 * (a + self.F(u + self.dt * a))
+
+
+class RK4(Scheme):
+    r"""u + dt/6 (k_1 + 2 k_2 + 2 k_3 + k_4), k_1 = F(u), k_2 = F(u + dt/2 k_1), k_3 = F(u + dt/2 k_2),
+    k_4 = F(u + dt k_3): order 4; R(z) = 1 + z + z^2/2 + z^3/6 + z^4/24, limit 2.785/2.
+
+    It is no mean of steps of Euler: extrema are kept only as far as the error allows.
+    """
+
+    order = 4
+    limit = 2.7852935634 / 2  # R(-2.785...) = 1
+
+    def forward(self, u: Tensor) -> Tensor:
+        dt, F = self.dt, self.F
+        k1 = F(u)
+        k2 = F(u + dt / 2 * k1)
+        k3 = F(u + dt / 2 * k2)
+        k4 = F(u + dt * k3)
+        return u + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)

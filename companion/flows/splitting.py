@@ -89,7 +89,8 @@ class PDHG(Solver):
     problem     R with a proximal map, and E (or its F)
     tau, sigma  tau sigma |K|^2 <= 1; by default tau = ratio / |K|, sigma = 1 / (ratio |K|), |K|^2 being |K|^2+|A|^2
                 if F is dualised
-    ratio       the size of x over that of p: the speed, not the limit, depends on it; default |K| / `penalty(problem)`
+    ratio       the size of x over that of p: the speed, not the limit, depends on it; default `problem.ratio`, or
+                |K| / `penalty(problem)` where the problem does not know it
 
     dualise     treat E = w/2 |A u - f|^2 as Composed: products with A and A^T, no system, where A^T A + rho I has no
                 closed form (a Radon transform)
@@ -113,7 +114,8 @@ class PDHG(Solver):
         check_proximal(self.name, problem)
         x = E.domain()
         square = float(problem.K.norm(x)) ** 2 + (float(E.A.norm(x)) ** 2 if self.split else 0.0)
-        ratio = square**0.5 / penalty(problem) if ratio is None else check_step(self.name, "ratio", ratio)
+        known = problem.ratio or square**0.5 / penalty(problem)
+        ratio = known if ratio is None else check_step(self.name, "ratio", ratio)
         self.tau = ratio / square**0.5 if tau is None else check_step(self.name, "tau", tau)
         self.sigma = 1 / (self.tau * square) if sigma is None else check_step(self.name, "sigma", sigma)
         if tau is None and sigma is not None:

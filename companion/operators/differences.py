@@ -15,7 +15,7 @@ Paper: (3.1), (3.3), Prop 4.1.  Notebooks: 00, 05, 06.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -72,6 +72,24 @@ class Gradient(_Difference):
         """D^T p = -div p."""
         check_components(f, "p", self.dim, 1)
         return -_total(self._minus(p, i) for i, p in enumerate(f.unbind(-self.dim - 1)))
+
+    @property
+    def bound(self) -> float:
+        """4 d / h^2: the supremum of ||D||^2 over all sizes of pictures."""
+        return 4 * self.dim / self.h**2
+
+    @property
+    def per_pixel(self) -> Gradient:
+        """h D: differences of neighbours, whose norm does not grow as the grid is refined."""
+        return Gradient(1.0, self.dim, self.boundary)
+
+    def spectrum(self, shape: Sequence[int]) -> Tensor:
+        r"""sum_i (4 / h^2) sin^2(w_i / 2), w = 2 pi k / shape: the eigenvalues of D^T D on a torus, float64.
+
+        With the boundary "reflect" those of D^T D on n points are these at w = pi k / n: a torus of twice the size.
+        """
+        waves = [4 / self.h**2 * torch.sin(torch.pi * torch.arange(n, dtype=torch.float64) / n).square() for n in shape]
+        return torch.stack(torch.meshgrid(*waves, indexing="ij")).sum(0)
 
     def norm(self, like: Tensor, k: int = 200, tol: float = 1e-6) -> Tensor:
         r"""||D||^2 = sum_i (4 / h^2) cos^2(pi / (2 n_i)); on the torus 4 / h^2 for an even n_i."""

@@ -31,6 +31,7 @@ from companion import (
     Functional,
     Garrote,
     Gradient,
+    GradientCascade,
     GroupL1,
     Hard,
     Hessian,
@@ -39,8 +40,10 @@ from companion import (
     LeastSquares,
     LinearOperator,
     Mask,
+    OnFirst,
     PartialFourier,
     Radon,
+    SmoothOrEdge,
     Soft,
     SymmetrisedGradient,
     Threshold,
@@ -236,6 +239,8 @@ def differences() -> Iterator[OperatorExample]:
     """Every finite difference in dimensions 1-3, with a step h that is not 1."""
     for boundary in ("periodic", "reflect"):
         for d, shape in ((1, (6,)), (2, (3, 4)), (3, (2, 3, 2))):
+            cascade = partial(GradientCascade, 0.5, d, boundary)
+            yield OperatorExample(f"cascade-{d}d-{boundary}", cascade, (1 + d, *shape))
             for kind, axes in ((Gradient, 0), (Divergence, 1), (SymmetrisedGradient, 1), (Hessian, 0)):
                 name = f"{kind.__name__.lower()}-{d}d-{boundary}"
                 yield OperatorExample(name, partial(kind, 0.5, d, boundary), (d,) * axes + shape)
@@ -258,7 +263,16 @@ def algebra() -> Iterator[OperatorExample]:
     yield OperatorExample("negative-hessian", lambda: -Hessian(dim=1), (7,))
 
 
-OPERATORS: list[OperatorExample] = [*frames(), *measurements(), *scanners(), *differences(), *algebra()]
+def stacked() -> Iterator[OperatorExample]:
+    """A measurement of the first of several components."""
+    yield OperatorExample("on-first-identity", lambda: OnFirst(Identity(), 3), (3, 4, 5))
+    yield OperatorExample("on-first-alone", lambda: OnFirst(Identity(), 1, 1), (1, 6))
+    yield OperatorExample("on-first-mask", lambda: OnFirst(Mask(some(4, 5)), 3), (3, 4, 5))
+    yield OperatorExample("on-first-blur", lambda: OnFirst(blur((3,), "reflect")(), 2, 1), (2, 6))
+    yield OperatorExample("on-first-fourier", lambda: OnFirst(PartialFourier(some(4, 5)), 3), (3, 4, 5), False)
+
+
+OPERATORS: list[OperatorExample] = [*frames(), *measurements(), *scanners(), *differences(), *stacked(), *algebra()]
 
 
 # ---- thresholds -------------------------------------------------------------------------------------------------
@@ -320,7 +334,7 @@ THRESHOLDS: list[ThresholdExample] = [
 
 @dataclass(frozen=True)
 class FunctionalExample:
-    """One convex functional with the shape of its argument, without batch.
+    """One functional with the shape of its argument, without batch; convex, unless its class says that it is not.
 
     conjugate  F* has a closed form here
     positive   its gradient is asked for at v > 0 only
@@ -386,6 +400,16 @@ def norms() -> Iterator[FunctionalExample]:
     yield FunctionalExample("box-everything", lambda: Box(-inf, inf), (4, 5))
 
 
+def edges() -> Iterator[FunctionalExample]:
+    """Squares off the edges, lengths on them: not convex. lam or gamma 0 somewhere."""
+    lam, gamma = (torch.tensor(x, dtype=torch.float64) for x in ([0.0, 2.0, 0.7], [0.0, 0.9, 1.5]))
+    yield FunctionalExample("smooth-or-edge", lambda: SmoothOrEdge(1.0, 1.2), (2, 4, 5), False)
+    yield FunctionalExample("smooth-or-edge-nearly-l1", lambda: SmoothOrEdge(30.0, 0.8), (2, 4, 5), False)
+    yield FunctionalExample("smooth-or-edge-cheap", lambda: SmoothOrEdge(0.6, 0.05), (2, 4, 5), False)
+    levels = partial(SmoothOrEdge, lam, gamma, sizes=(1, 3, 3))
+    yield FunctionalExample("smooth-or-edge-levels", levels, (7, 4, 5), False)
+
+
 def counts() -> Iterator[FunctionalExample]:
     """Poisson's likelihood: with and without empty pixels, few and many photons, alone and after a blur."""
     yield FunctionalExample("kl", lambda: KL(data(4, 5) + 0.2), (4, 5), positive=True)
@@ -396,4 +420,4 @@ def counts() -> Iterator[FunctionalExample]:
     )
 
 
-FUNCTIONALS: list[FunctionalExample] = [*quadratics(), *norms(), *counts()]
+FUNCTIONALS: list[FunctionalExample] = [*quadratics(), *norms(), *edges(), *counts()]

@@ -43,7 +43,9 @@ def names(examples: list[FunctionalExample]) -> Callable:
 
 
 every = names(FUNCTIONALS)
-proximal = names([example for example in FUNCTIONALS if example.make().proximal])
+convex = names([example for example in FUNCTIONALS if example.make().convex])
+proximal = names([example for example in FUNCTIONALS if example.make().proximal and example.make().convex])
+curved = names([example for example in FUNCTIONALS if not example.make().convex])
 smooth = names([example for example in FUNCTIONALS if example.make().smooth])
 conjugable = names([example for example in FUNCTIONALS if example.conjugate])
 with_grad = names([example for example in FUNCTIONALS if example.make().smooth or example.positive])
@@ -89,11 +91,25 @@ def test_names_of_examples_differ() -> None:
 
 
 @every
-def test_the_value_is_one_number_and_convex(example: FunctionalExample) -> None:
+def test_the_value_is_one_number(example: FunctionalExample) -> None:
+    assert example.make()(example.input()).shape == ()
+
+
+@curved
+def test_what_is_said_not_to_be_convex_is_not(example: FunctionalExample) -> None:
+    """Some chord lies below the graph."""
+    F, found = example.make(), False
+    for size in torch.logspace(-5, 2, 200, dtype=torch.float64):
+        v = size * random(*example.shape)
+        found |= bool(F(1.2 * v) + F(0.8 * v) < 2 * F(v) * (1 - 1e-9))
+    assert found
+
+
+@convex
+def test_the_value_is_convex(example: FunctionalExample) -> None:
     F = example.make()
     for _ in range(5):
         v, w, t = example.input(), example.input(), float(torch.rand(()))
-        assert F(v).shape == ()
         bound = (1 - t) * F(v) + t * F(w)
         assert F((1 - t) * v + t * w) <= bound + 1e-12 * (1 + abs(bound)) or isinf(bound)
 
@@ -114,6 +130,7 @@ def test_a_batch_is_the_sum_of_its_parts(example: FunctionalExample) -> None:
     if F.proximal:
         p = F.prox(v, 0.7)
         torch.testing.assert_close(p, stacked(lambda x: F.prox(x, 0.7)), rtol=1e-11, atol=1e-11)
+    if F.proximal and F.convex:
         q = stacked(lambda x: F.prox_conjugate(x, 0.7))
         torch.testing.assert_close(F.prox_conjugate(v, 0.7), q, rtol=1e-11, atol=1e-11)
         if example.conjugate:
@@ -131,7 +148,9 @@ def test_the_type_follows_the_argument(example: FunctionalExample) -> None:
     if F.smooth or example.positive:
         acts.append(lambda F, v: F.grad(v))
     if F.proximal:
-        acts += [lambda F, v: F.prox(v, 0.7), lambda F, v: F.prox_conjugate(v, 0.7)]
+        acts.append(lambda F, v: F.prox(v, 0.7))
+    if F.proximal and F.convex:
+        acts.append(lambda F, v: F.prox_conjugate(v, 0.7))
     if example.conjugate:
         acts.append(lambda F, v: F.conjugate(F.prox_conjugate(v, 0.7)))
     for act in acts:
@@ -153,7 +172,8 @@ def test_the_device_follows_the_argument(example: FunctionalExample) -> None:
     if F.smooth or example.positive:
         assert F.grad(v).shape == v.shape
     if F.proximal and not F.smooth:  # a solve looks at numbers
-        assert F.prox(v, 0.7).shape == F.prox_conjugate(v, 0.7).shape == v.shape
+        assert F.prox(v, 0.7).shape == v.shape
+        assert not F.convex or F.prox_conjugate(v, 0.7).shape == v.shape
 
 
 @every
@@ -164,7 +184,9 @@ def test_nothing_is_changed_in_place(example: FunctionalExample) -> None:
     if F.smooth:
         F.grad(v)
     if F.proximal:
-        F.prox(v, 0.7), F.prox_conjugate(v, 0.7)
+        F.prox(v, 0.7)
+    if F.proximal and F.convex:
+        F.prox_conjugate(v, 0.7)
     assert torch.equal(v, before)
     assert all(torch.equal(b, buffers[name]) for name, b in F.named_buffers())
 
@@ -217,6 +239,24 @@ def test_the_proximal_map_is_firmly_nonexpansive(example: FunctionalExample) -> 
         v, w = random(*example.shape), random(*example.shape)
         moved = F.prox(v, tau) - F.prox(w, tau)
         assert inner(moved, moved) <= inner(moved, v - w) + 1e-12 * inner(v - w, v - w)
+
+
+@curved
+def test_the_proximal_point_is_the_global_minimiser(example: FunctionalExample) -> None:
+    """Without convexity no inequality tells: no point near or far, and none on the way to 0, has a lower objective."""
+    F = example.make()
+    for tau in TAUS:
+        for size in (0.1, 1.0, 5.0):
+            v = size * random(*example.shape)
+            p = F.prox(v, tau)
+            best = F(p) + (p - v).square().sum() / (2 * tau)
+            for w in (
+                *around(p, v),
+                *(t * v for t in torch.linspace(0, 1, 21)),
+                F.prox(v, 2 * tau),
+                F.prox(v, tau / 2),
+            ):
+                assert F(w) + (w - v).square().sum() / (2 * tau) >= best * (1 - 1e-12)
 
 
 @proximal
