@@ -29,6 +29,7 @@ SIGNALS = {
     "step_and_ramp": lab.step_and_ramp,
     "camera": lab.camera,
     "texture": lab.texture,
+    "fur": lab.fur,
     "colour": lab.colour,
     "mr_slice": lab.mr_slice,
     "phantom": lab.phantom,
@@ -268,6 +269,18 @@ def test_the_mr_slice_is_a_head_with_its_forehead_up_and_nothing_around_it():
     torch.testing.assert_close(u[16:-16], (seen / seen.quantile(0.995)).clamp(0, 1))
     with pytest.raises(ValueError, match="divides 128; got n = 256"):
         lab.mr_slice(256)
+
+
+def test_the_fur_is_a_part_of_the_cat_in_its_own_pixels():
+    from skimage import data
+
+    grey = torch.from_numpy(data.chelsea()[:128, 190:318] @ [0.2125, 0.7154, 0.0721])
+    u = lab.fur()
+    inside = (u > 0) & (u < 1)
+    assert u.shape == (128, 128) and 0.98 < float(inside.double().mean()) < 1
+    assert float(torch.corrcoef(torch.stack([u[inside], grey[inside]]))[0, 1]) > 1 - 1e-12
+    with pytest.raises(ValueError, match="divides 128; got n = 256"):
+        lab.fur(256)
 
 
 def test_averages_keep_the_mean_and_constants():

@@ -2,7 +2,7 @@
 
     from companion.lab import camera, claim, live, show
 
-    images    camera, phantom, mr_slice, step_and_ramp, texture, colour, volume, photographs, credits
+    images    camera, phantom, mr_slice, step_and_ramp, texture, fur, colour, volume, photographs, credits
     quality   psnr, ssim
     show      show, pictures, plots, style, sentence         a figure and its sentence
     figures   curves, stems, stacked, bars, loglog           plots in one line
@@ -10,6 +10,7 @@
     live      live, film                                     an explorer with sliders, or as a strip
     check     claim, exercise                                what a lesson asserts, what a learner is told
     results   stored                                         what experiments/ has measured
+    table     Table                                          a list of rows, shown as a table
     diagnose  same, adjoint_gap                              what the diagnoses of the exercises are made of
     machine   device, facts, set_threads                     where it runs
 
@@ -26,6 +27,7 @@ from companion.lab.images import (
     colour,
     credits,
     ellipses,
+    fur,
     mr_slice,
     phantom,
     photographs,
@@ -39,6 +41,7 @@ from companion.lab.quality import psnr, ssim
 from companion.lab.raster import beside, pixels
 from companion.lab.results import stored
 from companion.lab.show import pictures, plots, sentence, show, style
+from companion.lab.table import Table
 
 __all__ = [
     "camera",
@@ -46,6 +49,7 @@ __all__ = [
     "mr_slice",
     "step_and_ramp",
     "texture",
+    "fur",
     "colour",
     "volume",
     "photographs",
@@ -70,6 +74,7 @@ __all__ = [
     "claim",
     "exercise",
     "stored",
+    "Table",
     "same",
     "adjoint_gap",
     "device",

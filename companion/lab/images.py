@@ -20,6 +20,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from companion.lab.table import Table
+
 # Toft's table, the Shepp-Logan phantom in better contrast:
 # amplitude in tenths, semi-axes a and b, centre x and y, angle in degrees
 _HEAD = (
@@ -52,6 +54,7 @@ _CREDITS = {  # signal: (what, origin, licence), as the documentation of scikit-
     "cat": (_PHOTOGRAPHS["cat"], "photograph by Stefan van der Walt", "CC0"),
     "rocket": (_PHOTOGRAPHS["rocket"], "SpaceX Photos", "public domain"),
     "coins": (_PHOTOGRAPHS["coins"], "Brooklyn Museum Collection", "no known copyright restrictions"),
+    "fur": ("the forehead of Chelsea, the cat: fur", "photograph by Stefan van der Walt", "CC0"),
     "texture": ("a brick wall", "CC0Textures, Bricks25", "CC0"),
     "colour": ("the astronaut in colour", "NASA Great Images database", "public domain"),
     "mr_slice": ("a section of a head by magnetic resonance", "example4d.nii.gz of the package nibabel", "MIT"),
@@ -63,22 +66,6 @@ _CREDITS = {  # signal: (what, origin, licence), as the documentation of scikit-
     "volume": ("a head, ten ellipsoids", "generated", "none needed"),
     "step_and_ramp": ("a 1-D signal with two jumps, a kink and a bump", "generated", "none needed"),
 }
-
-
-class Table(list):
-    """A list of rows (dictionaries with equal keys) that a notebook shows as a table."""
-
-    def _lines(self, rule: bool) -> list[str]:
-        rows = [list(self[0]), *([str(v) for v in row.values()] for row in self)] if self else []
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in rows]
-        return lines[:1] + ["|" + "|".join("-" * (w + 2) for w in widths) + "|"] * rule + lines[1:]
-
-    def __repr__(self) -> str:
-        return "\n".join(line.strip("| ").replace(" | ", "  ") for line in self._lines(rule=False))
-
-    def _repr_markdown_(self) -> str:
-        return "\n".join(self._lines(rule=True))
 
 
 def credits() -> Table:
@@ -123,6 +110,17 @@ def texture(n: int = 256) -> Float[Tensor, "n n"]:
     return average(_photograph("brick"), _divisor(n)) / 255
 
 
+def fur(n: int = 128) -> Float[Tensor, "n n"]:
+    """The forehead of the cat, 128 x 128 pixels of fur that runs like the ridges of a fingerprint; n divides 128.
+
+    Luminance of scikit-image's `chelsea` in its rows 0 to 127, columns 190 to 317, from the 0.5 % quantile to the 99.5
+    % quantile stretched to [0, 1] and clipped; block means.
+    """
+    u = _luminance(_photograph("cat"))[:128, 190:318]
+    low, high = u.quantile(0.005), u.quantile(0.995)
+    return average(((u - low) / (high - low)).clamp(0, 1), _divisor(n, 128))
+
+
 def colour(n: int = 256) -> Float[Tensor, "3 n n"]:
     """A colour photograph as a batch of three grey ones: red, green, blue, by block means; n divides 512."""
     return average(_photograph("astronaut"), _divisor(n)) / 255
@@ -135,10 +133,7 @@ def photographs(n: int = 256) -> dict[str, Float[Tensor, "n n"]]:
     pictures = {}
     for name in _PHOTOGRAPHS:
         u = _photograph(name)
-        if u.ndim == 3:
-            u = torch.einsum(
-                "c,chw->hw", torch.tensor([0.2125, 0.7154, 0.0721], dtype=u.dtype), u
-            )  # luminance, ITU-R BT.709
+        u = _luminance(u) if u.ndim == 3 else u
         m = min(u.shape)
         top, left = (u.shape[0] - m) // 2, (u.shape[1] - m) // 2
         pictures[name] = average(u[top : top + m, left : left + m], n) / 255
@@ -223,6 +218,11 @@ def _photograph(name: str) -> Tensor:
     with Image.open(file) as picture:
         u = torch.from_numpy(np.array(picture)).to(torch.float64)
     return u.movedim(-1, 0) if u.ndim == 3 else u
+
+
+def _luminance(u: Tensor) -> Tensor:
+    """(3, H, W) -> (H, W), the weights of ITU-R BT.709."""
+    return torch.einsum("c,chw->hw", torch.tensor([0.2125, 0.7154, 0.0721], dtype=u.dtype), u)
 
 
 def _overlap(size: int, n: int) -> Float[Tensor, "n size"]:

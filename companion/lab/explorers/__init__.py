@@ -12,5 +12,6 @@ from companion.lab.explorers.lesson_01 import inversion
 from companion.lab.explorers.lesson_02 import band, threshold
 from companion.lab.explorers.lesson_03 import moments
 from companion.lab.explorers.lesson_04 import restoration
+from companion.lab.explorers.lesson_05 import variation
 
-__all__ = ["iterated", "inversion", "band", "threshold", "moments", "restoration"]
+__all__ = ["iterated", "inversion", "band", "threshold", "moments", "restoration", "variation"]
