@@ -228,5 +228,5 @@ def piecewise_smooth(
 def _solve(M: Callable[[Tensor], Tensor], b: Tensor, x: Tensor, tol: float, k: int) -> Tensor:
     """x with |b - M x| <= tol |b|, by conjugate gradients from the given x: the quadratic energy falls all the way."""
     r = b - M(x)
-    size, goal = float(torch.linalg.vector_norm(r)), tol * float(torch.linalg.vector_norm(b))
+    size, goal = float(torch.linalg.vector_norm(r.detach())), tol * float(torch.linalg.vector_norm(b.detach()))
     return x if size <= goal else x + conjugate_gradients(M, r, goal / size, k)
