@@ -82,6 +82,7 @@ from companion import (
     tikhonov,
     to_complex,
 )
+from tests.messages_variations import FLOWS, VARIATIONS
 
 MARKS = {ord("«"): None, ord("»"): None}
 PACKAGE = Path(companion.__file__).parent
@@ -988,6 +989,7 @@ CASES = [
     *ENERGIES,
     *SOLVERS,
     *RUNS,
+    *(Case(*row) for row in (*VARIATIONS, *FLOWS)),
 ]
 NOTHING_CAME = {"a run without k or until"}
 

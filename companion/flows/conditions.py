@@ -103,10 +103,10 @@ def _check_values(s: Tensor, values: Tensor) -> None:
         )
     rises = (values[1:] > values[:-1] * (1 + 1e-12)).nonzero().flatten()
     if len(rises):
-        i = int(rises[0])
+        i, j = int(rises[0]), int(rises[0] + values[int(rises[0]) :].argmax())  # from the first rise to the top
         raise ValueError(
             f"(3.3) asks for a decreasing g; got g({float(s[i]):.4g}) = {float(values[i]):.4g} < "
-            f"g({float(s[i + 1]):.4g}) = {float(values[i + 1]):.4g}. The steeper the picture, the less it diffuses."
+            f"g({float(s[j]):.4g}) = {float(values[j]):.4g}. The steeper the picture, the less it diffuses."
         )
     ten_decades_ago = values[int(torch.searchsorted(s, torch.tensor(1e20, dtype=torch.float64)))]
     if not (float(values[-1]) <= 0.9 * float(ten_decades_ago) or float(values[-1]) <= 1e-15):

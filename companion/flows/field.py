@@ -67,6 +67,8 @@ class Field(nn.Module):
         if not dt > 0:
             raise ValueError(f"The time step must be > 0; got dt={dt}.")
         if t > 0 and dt == math.inf:
-            raise ValueError(f"{type(self).__name__} has no largest step: say how long one is, dt=...")
+            raise ValueError(
+                f"{type(self).__name__} has no largest step max_dt; got dt={dt}. Say how long one is: flow(u0, t, dt)."
+            )
         k = math.ceil(t / dt * (1 - 1e-12)) if t > 0 else 0
         return run(scheme(self, t / k if k else 1.0) if k else nn.Identity(), u0, k=k, **watch)
