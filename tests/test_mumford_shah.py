@@ -108,6 +108,15 @@ def test_the_first_picture_is_tikhonovs() -> None:
     torch.testing.assert_close(u, smooth, rtol=0, atol=1e-9)
 
 
+def test_a_step_is_the_best_u_and_then_the_best_v_for_it() -> None:
+    """The energy at (u, v_new) is least over v for the new u, not for the old one."""
+    f = disc(12) + 0.05 * random(12, 12)
+    E = AmbrosioTortorelli(Identity(), f, 4.0, 0.05, 1.0)
+    u, v = AlternatingMinimisation(E, 1e-11)(Edges(f, torch.ones_like(f)))
+    v = v.detach().requires_grad_()
+    assert torch.autograd.grad(E((u, v)), v)[0].abs().max() < 1e-9
+
+
 def test_a_limit_is_a_critical_point_in_both_unknowns() -> None:
     f = disc(16) + 0.05 * random(16, 16)
     E = AmbrosioTortorelli(Identity(), f, 4.0, 0.05, 1.0)

@@ -69,6 +69,8 @@ SHRINKAGE = "tests/test_shrinkage.py::"
 FUNCTIONALS = "tests/laws/test_functionals.py::"
 MODELS = "tests/test_models.py::"
 SOLVERS = "tests/test_solvers.py::"
+TGV = "tests/test_tgv.py::"
+MUMFORD_SHAH = "tests/test_mumford_shah.py::"
 MESSAGES = "tests/test_messages.py::test_bad_input_is_answered_by_the_rule_what_came_and_a_remedy"
 
 MUTANTS = [
@@ -702,6 +704,55 @@ MUTANTS = [
         "flows/splitting.py",
         {"float(problem.K.norm(x)) ** 2 + (": "float(problem.K.norm(x)) + ("},
         SOLVERS + "test_the_gap_of_total_variation_closes",
+    ),
+    # second order, and edges
+    Mutant(
+        "a ramp is charged at the border",
+        "operators/cascade.py",
+        {"        parts[i] = torch.cat([body, torch.zeros_like(last)], i - self.dim)\n": ""},
+        TGV + "test_an_affine_picture_and_its_slope_cost_nothing_at_the_border_either",
+    ),
+    Mutant(
+        "E w = grad w, not symmetrised",
+        "operators/cascade.py",
+        {"        return ((J + J.transpose(-d - 2, -d - 1)) / 2).flatten": "        return J.flatten"},
+        TGV + "test_on_the_torus_the_cascade_is_made_of_the_differences",
+    ),
+    Mutant(
+        "alpha0 is scaled as alpha1",
+        "energies/tgv.py",
+        {"alpha0 * h ** (dim - 2)": "alpha0 * h ** (dim - 1)"},
+        TGV + "test_the_grid_step_is_a_unit",
+    ),
+    Mutant(
+        "a multiplier that is too long counts",
+        "energies/tgv.py",
+        {"    return p1 * factor.reshape": "    return p1 * torch.ones_like(factor).reshape"},
+        TGV + "test_the_gap_falls_to_zero_and_bounds_the_distance",
+    ),
+    Mutant(
+        "the factor 2 of alpha |grad u|^2",
+        "energies/mumford_shah.py",
+        {"A, c = self.E.A, 2 * self.alpha": "A, c = self.E.A, self.alpha"},
+        MUMFORD_SHAH + "test_half_steps_are_minimisers",
+    ),
+    Mutant(
+        "edges half as dear",
+        "energies/mumford_shah.py",
+        {"(1 - v).square().sum() / (4 * self.eps))": "(1 - v).square().sum() / (8 * self.eps))"},
+        MUMFORD_SHAH + "test_an_edge_costs_beta_for_each_unit_of_length",
+    ),
+    Mutant(
+        "every group is an edge",
+        "energies/mumford_shah.py",
+        {"torch.where(cost_on < cost_off, on, off)": "on"},
+        "tests/laws/test_functionals.py::test_the_proximal_point_is_the_global_minimiser",
+    ),
+    Mutant(
+        "v from the u before",
+        "flows/mumford_shah.py",
+        {"self.energy.best_v(u, state.v": "self.energy.best_v(state.u, state.v"},
+        MUMFORD_SHAH + "test_a_step_is_the_best_u_and_then_the_best_v_for_it",
     ),
     # the spine
     Mutant(
