@@ -71,6 +71,11 @@ MODELS = "tests/test_models.py::"
 SOLVERS = "tests/test_solvers.py::"
 TGV = "tests/test_tgv.py::"
 MUMFORD_SHAH = "tests/test_mumford_shah.py::"
+STENCILS = "tests/test_stencils.py::"
+TENSOR = "tests/test_tensor.py::"
+SHOCK = "tests/test_shock.py::"
+CURVATURE = "tests/test_curvature.py::"
+INPAINTING = "tests/test_inpainting.py::"
 MESSAGES = "tests/test_messages.py::test_bad_input_is_answered_by_the_rule_what_came_and_a_remedy"
 
 MUTANTS = [
@@ -753,6 +758,73 @@ MUTANTS = [
         "flows/mumford_shah.py",
         {"self.energy.best_v(u, state.v": "self.energy.best_v(state.u, state.v"},
         MUMFORD_SHAH + "test_a_step_is_the_best_u_and_then_the_best_v_for_it",
+    ),
+    # diffusion that turns, shocks, curvature, inpainting
+    Mutant(
+        "the zero tensor is not widened",
+        "operators/lattice.py",
+        {"torch.where(small <= large / THINNEST": "torch.where(small < large / THINNEST"},
+        STENCILS + "test_thin_tensors_are_widened_and_nothing_diffuses_backwards",
+    ),
+    Mutant(
+        "weights are reduced at one end of the edge",
+        "operators/stencils.py",
+        {"w * torch.minimum(share.unsqueeze(-2), _at(share, target))": "w * share.unsqueeze(-2)"},
+        STENCILS + "test_excess_counts_the_pixels_whose_weights_are_reduced",
+    ),
+    Mutant(
+        "Sobel's taps for Scharr's",
+        "operators/stencils.py",
+        {"torch.tensor([3.0, 10.0, 3.0]": "torch.tensor([4.0, 8.0, 4.0]"},
+        STENCILS + "test_the_bound_of_scharrs_filters_is_that_of_stability_and_is_sharp",
+    ),
+    Mutant(
+        "across and along exchanged",
+        "flows/tensor.py",
+        {"(across + along) / 2, (across - along) / 2": "(across + along) / 2, (along - across) / 2"},
+        TENSOR + "test_the_eigenvalues_of_edge_enhancing_diffusion",
+    ),
+    Mutant(
+        "coherence by the quotient upside down",
+        "flows/tensor.py",
+        {"torch.exp(-z.pow(-2))": "torch.exp(-z.pow(2))"},
+        TENSOR + "test_the_eigenvalues_of_coherence_enhancing_diffusion",
+    ),
+    Mutant(
+        "C rounded to 3.315",
+        "flows/diffusivities.py",
+        {"C = 3.314877361786055": "C = 3.315"},
+        TENSOR + "test_the_flux_of_fast_decay_is_largest_at_the_contrast",
+    ),
+    Mutant(
+        "the shock filter takes h in one dimension",
+        "flows/shock.py",
+        {"2.0 if self.dim == 1 else 1.0": "1.0"},
+        SHOCK + "test_the_total_variation_does_not_grow_in_one_dimension",
+    ),
+    Mutant(
+        "the lattice circle rounds halves to even numbers",
+        "flows/curvature.py",
+        {"inside = r * (1 - 1e-9)": "inside = r"},
+        CURVATURE + "test_the_lattice_circle_is_symmetric_and_near_the_circle",
+    ),
+    Mutant(
+        "the mixed derivative counts once",
+        "flows/curvature.py",
+        {"- 2 * x * y * xy": "- x * y * xy"},
+        CURVATURE + "test_central_differences_are_of_second_order_and_nearly_free_of_contrast",
+    ),
+    Mutant(
+        "the transport's bound looks at known pixels",
+        "flows/inpainting.py",
+        {"(self.hole * beta).abs().amax((-2, -1)": "(~self.hole * beta).abs().amax((-2, -1)"},
+        INPAINTING + "test_transport_keeps_the_extrema",
+    ),
+    Mutant(
+        "the vorticity is taken downwind",
+        "flows/inpainting.py",
+        {"torch.where(v[i] > 0, v[i] * behind": "torch.where(v[i] < 0, v[i] * behind"},
+        INPAINTING + "test_the_vorticity_takes_an_upwind_step",
     ),
     # the spine
     Mutant(

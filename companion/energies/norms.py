@@ -114,7 +114,7 @@ class GroupL1(Functional):
 
     def conjugate(self, p: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
         """0 if every length is at most lam_g, up to rounding, else infinity."""
-        long = [torch.linalg.vector_norm(q, dim=self.axis).max() > lam * slack(p) for lam, q in self._groups(p)]
+        long = [(torch.linalg.vector_norm(q, dim=self.axis) > lam * slack(p)).any() for lam, q in self._groups(p)]
         return p.new_tensor(math.inf if any(map(bool, long)) else 0.0)
 
     def _groups(self, v: Tensor) -> list[tuple[Tensor, Tensor]]:

@@ -152,12 +152,12 @@ class ROF(TVModel):
     def gap(self, x: Float[Tensor, "..."], p: Float[Tensor, "..."]) -> Float[Tensor, ""]:
         r"""h^d/2 |u - (f - nu grad^T v)|^2 + nu h^d sum_k (|(grad u)[k]| - <v[k], (grad u)[k]>); infinity for |v| > 1.
 
-        The duality gap of (u, p), in a form without cancellation: both terms are >= 0. It bounds the excess of the
-        objective at u, and that bounds h^d/2 |u - u*|^2.
+        The duality gap of (u, p), in a form where nothing of the size of |f|^2 cancels: both terms are >= 0. It bounds
+        the excess of the objective at u, and that bounds h^d/2 |u - u*|^2.
         """
         Ku = self.K(x)
         defect = self.E.weight / 2 * (x - self.primal(p)).square().sum()
-        return defect + (self.R(Ku) - (Ku * p).sum()) + self.R.conjugate(p)
+        return defect + (self.R(Ku) - (Ku * p).sum()).clamp_min(0) + self.R.conjugate(p)
 
 
 def tv(A: LinearOperator, f: Tensor, nu: float, grad: AnyGradient | None = None, isotropic: bool = True) -> TVModel:

@@ -65,7 +65,7 @@ def check_diffusivity(g: Function) -> float:
         )
     _check_values(s, values)
     tilde = normal_diffusivity(g, s)
-    seen = tilde.abs() > 1e-9 * values  # what is smaller is rounding
+    seen = (tilde.abs() > 1e-9 * values) & (values > 1e-290)  # what is smaller is rounding, or underflow
     points, signs = s[seen], tilde[seen].sign()
     changes = (signs[1:] != signs[:-1]).nonzero().flatten().tolist()
     if len(changes) > 1 or (len(signs) and signs[0] < 0):

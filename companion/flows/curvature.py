@@ -71,14 +71,14 @@ class MedianMotion(Field):
     r"""F(u) = (2/r^2) (median{u(x + r w_j)} - u(x)), w_j on the unit circle; ~ u_TT as r, h -> 0.
 
     On a small circle half of the points lie above the level line through x, unless the line is curved: the median is
-    u + r^2/2 u_TT + ... With dt = max_dt a step u -> median(u) commutes with every increasing change of contrast.
+    u + r^2/2 u_TT + ... With dt = max_dt a step is u -> median(u), the mean of the two middle values: it commutes with
+    u -> a u + b, and with any other increasing change of contrast as far as these two are equal.
 
     h        the grid step; time has the unit of h^2
-    radius   r in pixels: 1, 2, 3, ... Lines with a radius of curvature below r vanish at once; and u_TT is seen only
-             where the circle's sagitta r^2 |curvature| / 2 is not much below a pixel, so that small r pins nearly
-             straight edges: take r of about (radius of curvature)^{1/2} and more
+    radius   r in pixels: 1, 2, 3, ... Discs of a radius below about r vanish at once. Larger discs shrink
+             at the speed of u_TT to 8 % for r >= 2, to 40 % for r = 1
 
-    The 8 r lattice points nearest to the circle take part, without interpolation: grey values are chosen, never mixed.
+    The lattice points nearest to the circle take part, without interpolation, an even number of them.
     max_dt = r^2 h^2 / 2 is sharp for the extrema. Raises ValueError unless h > 0 and r is a whole number >= 1.
     """
 
@@ -112,11 +112,13 @@ class MedianMotion(Field):
 
 
 def lattice_circle(r: int) -> list[tuple[int, int]]:
-    """The lattice points nearest to r e^{i theta}, in the order of theta: symmetric under all turns by 90 degrees.
+    """The lattice points nearest to r e^{i theta}, halves rounded towards 0, in the order of theta: symmetric under all
+    turns by 90 degrees and all reflections of the grid, so that an affine u rests.
 
     >>> lattice_circle(1)
     [(1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1)]
     """
     angles = [2 * math.pi * k / (8 * r) for k in range(8 * r)]
-    points = [(round(r * math.cos(a)), round(r * math.sin(a))) for a in angles]
+    inside = r * (1 - 1e-9)
+    points = [(round(inside * math.cos(a)), round(inside * math.sin(a))) for a in angles]
     return list(dict.fromkeys(points))

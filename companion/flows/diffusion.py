@@ -10,11 +10,13 @@ All are F(u) = -grad^T(g grad u) with one matrix grad and its transpose, which h
     stability       I - dt grad^T g grad has norm <= 1 for dt <= 2 / (|grad|^2 max g)
     maximum         where every grad^T g grad with g >= 0 has off-diagonal entries <= 0, a step with dt <= 1 / (largest
                     diagonal entry) is a mean of grey values, and the extrema are kept. So it is with forward
-                    differences (dt <= h^2/(2 d max g)) and Haar's pair (dt <= h^2/(2 max g), d = 2), not with Haar's
-                    three bands or linear splines. `monotone` decides it by looking at all columns of a small grid.
+                    differences (dt <= h^2/(2 d max g)), with Haar's pair (dt <= h^2/(2 max g), d = 2) and with Haar's
+                    three bands (dt <= h^2/(3 max g)), not with linear splines. `monotone` decides it by looking at all
+                    columns of a small grid.
 
 The discrete Perona-Malik flow keeps its extrema although (3.3) diffuses backwards: g > 0 is all that is needed. It does
-so on every grid, and yet its solutions have no limit as h -> 0.
+so on every grid, and yet no solution of (3.3) is approached as h -> 0: slopes beyond K^{1/2} break into steps, which get
+ever steeper, like 1/h, while the averages over them move ever less. With sigma > 0 the error falls like h^2.
 
 Paper: (3.3), Section 3.  Notebooks: 05, 06, 08.
 """
@@ -73,7 +75,7 @@ class Diffusion(Field):
     @property
     def max_dt(self) -> float:
         """1 / (max g max_n |grad e_n|^2) where grad is monotone, else 2 / (max g sup |grad|^2)."""
-        largest = float(self.g(torch.zeros(1, dtype=torch.float64)))
+        largest = self.g(torch.zeros(1, dtype=torch.float64)).item()
         return 1 / (largest * (self._diagonal if self.maximum_principle else self.grad.bound / 2))
 
     def diffusivity(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "..."]:
@@ -174,7 +176,7 @@ class TVFlow(Diffusion):
     def max_dt(self) -> float:
         """1 / (D/eps + 1/nu), D = max_n |grad e_n|^2 where grad is monotone, else sup |grad|^2 / 2."""
         diagonal = self._diagonal if self._monotone else self.grad.bound / 2
-        return 1 / (diagonal / float(self.g.eps) + (1 / self.nu if self.nu else 0.0))
+        return 1 / (diagonal / self.g.eps.item() + (1 / self.nu if self.nu else 0.0))
 
     def reaction(self, u: Float[Tensor, "*shape"]) -> tuple[float, Tensor | float]:
         """(r, s) of the term s - r u: (1/nu, f/nu), or zeros."""

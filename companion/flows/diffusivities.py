@@ -81,7 +81,7 @@ class Exponential(Diffusivity):
     @property
     def threshold(self) -> float:
         """K = sigma^2."""
-        return float(self.sigma) ** 2
+        return self.sigma.item() ** 2
 
 
 class Rational(Diffusivity):
@@ -121,8 +121,8 @@ class Rational(Diffusivity):
     @property
     def threshold(self) -> float:
         """K = (lam^2 / (2p - 1))^{1/p}."""
-        p = float(self.p)
-        return (float(self.lam) ** 2 / (2 * p - 1)) ** (1 / p)
+        p = self.p.item()
+        return (self.lam.item() ** 2 / (2 * p - 1)) ** (1 / p)
 
 
 class Regularised(Diffusivity):
@@ -177,7 +177,7 @@ class FastDecay(Diffusivity):
     s^{-4}. C = 3.31488 solves e^C = 1 + 8 C. Weickert's, for EdgeEnhancing.   (3.3)
     """
 
-    C = 3.314879793662774  # e^C = 1 + 8 C
+    C = 3.314877361786055  # e^C = 1 + 8 C
     contrast: Tensor
 
     def __init__(self, contrast: float):
@@ -191,4 +191,4 @@ class FastDecay(Diffusivity):
     @property
     def threshold(self) -> float:
         """K = contrast^2."""
-        return float(self.contrast) ** 2
+        return self.contrast.item() ** 2

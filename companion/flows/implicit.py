@@ -75,7 +75,8 @@ class SemiImplicit(Scheme):
 class Implicit(Scheme):
     r"""u -> z with z = u + dt F(z), by Newton's method: the backward Euler scheme, for any dt and any F.
 
-    tol   |u + dt F(z) - z| <= tol |u|; default 1000 times the rounding unit of u's type
+    tol   |u + dt F(z) - z| <= tol |u|; default max(1000, dt / F.max_dt) times the rounding unit of u's type: the
+          longer the step, the more digits of dt F(z) are lost
     k     the most steps; one step of Newton's method solves (I - dt F'(z)) w = u + dt F(z) - z by GMRES, and is halved
           as long as it does not lower the residual
 
@@ -109,7 +110,10 @@ class Implicit(Scheme):
         z = z.requires_grad_()
         at_z = self.F(z)
 
-        def transposed(g: Tensor) -> Tensor:
+        def transposed(g: Tensor | None) -> Tensor | None:
+            if g is None:  # nothing depends on z
+                return None
+
             def M(y: Tensor) -> Tensor:
                 return y - self.dt * torch.autograd.grad(at_z, z, y, retain_graph=True, materialize_grads=True)[0]
 
@@ -120,7 +124,8 @@ class Implicit(Scheme):
         return new + (z - new).detach()
 
     def _solve(self, u: Tensor) -> Tensor:
-        goal = (1000 * torch.finfo(u.dtype).eps if self.tol is None else self.tol) * torch.linalg.vector_norm(u)
+        rounding = max(1000.0, self.dt / float(getattr(self.F, "max_dt", math.inf))) * torch.finfo(u.dtype).eps
+        goal = (rounding if self.tol is None else self.tol) * torch.linalg.vector_norm(u)
         lagged = wait = LAGGED if hasattr(self.F, "frozen") else 0
         z, r = u, self.dt * self.F(u)
         for _ in range(self.k):

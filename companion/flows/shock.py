@@ -2,7 +2,7 @@ r"""u_t = -sign(L(u)) |grad u|: the shock filter, which makes a blurred edge sha
 
 Dilation where L(u) < 0, on the bright side of an edge, erosion where L(u) > 0, on the dark side; they meet in a shock
 where L(u) = 0. L is a second derivative: along the gradient, L = |grad u|^2 u_NN, or the Laplacian. Nothing is known
-about the blur, and nothing new appears: no extremum is made or moved in height. Noise has edges too and is sharpened
+about the blur. An extremum keeps its height, and in one dimension none is made. Noise has edges too and is sharpened
 with the rest; `sigma` looks for L in G_sigma * u.
 
 The scheme of Osher and Rudin takes for each derivative the smaller of the two one-sided differences where both have the
@@ -10,7 +10,7 @@ same sign, and 0 where they have not:
 
     |grad u|[n]^2 = sum_i m(D_i^- u, D_i^+ u)^2,   m(a, b) = sign(a) min(|a|, |b|) if a b > 0, else 0,
 
-so that an extremum stays as it is, and no value passes its neighbours for dt <= h / sqrt d.
+so that an extremum stays as it is, and no value passes what its neighbours were, for dt <= h / sqrt d.
 
 Paper: Section 3 ([120]).  Notebook: 06.
 """
@@ -61,10 +61,10 @@ class ShockFilter(Field):
     dim       the dimension of a picture
     boundary  "reflect" or "periodic"
 
-    max_dt = h / sqrt d for d > 1: no value passes its neighbours, and this is sharp. In one dimension max_dt = h/2: two
-    neighbours that approach each other do not pass either, so that the total variation does not grow. Stationary after
-    finitely many steps, but for values that creep to their neighbour's. The sign is a constant to autograd. Raises
-    ValueError for h <= 0.
+    max_dt = h / sqrt d for d > 1: no value passes what its neighbours were, and this is sharp; two that approach each
+    other may pass, which makes local extrema inside the range. In one dimension max_dt = h/2: they do not pass, so that
+    the total variation does not grow. Stationary after finitely many steps, but for values that creep to their
+    neighbour's. The sign is a constant to autograd. Raises ValueError for h <= 0.
     """
 
     maximum_principle = True
@@ -100,4 +100,5 @@ class ShockFilter(Field):
         return minmod(behind, ahead)
 
     def extra_repr(self) -> str:
-        return f"h={self.h:g}, detector={self.detector.__name__}, sigma={self.sigma:g}, dim={self.dim}"
+        name = getattr(self.detector, "__name__", type(self.detector).__name__)
+        return f"h={self.h:g}, detector={name}, sigma={self.sigma:g}, dim={self.dim}"

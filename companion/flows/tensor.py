@@ -82,6 +82,8 @@ class TensorDiffusion(Field):
     Pictures are two-dimensional. Raises ValueError for h <= 0 and, with Selling, for an eigenvalue below 0.
     """
 
+    keeps_mean = True
+
     def __init__(
         self,
         eigenvalues: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],

@@ -49,7 +49,7 @@ def selling(D: Float[Tensor, "*batch 2 2 H W"]) -> Decomposition:
             "eigenvalues of D from a law with values in [0, 1]."
         )
     lift = (large / THINNEST - small).clamp_min(0).detach() + torch.finfo(torch.float64).tiny ** 0.5
-    lift = torch.where(small < large / THINNEST, lift, 0.0)
+    lift = torch.where(small <= large / THINNEST, lift, 0.0)  # <=: D = 0 too
     a, c = a + lift, c + lift
     v1, v2 = _reduced(a.detach(), b.detach(), c.detach())
     v0 = (-v1[0] - v2[0], -v1[1] - v2[1])

@@ -1,7 +1,7 @@
-"""Examples of every operator, threshold and functional: the laws in this folder run over these three lists.
+"""Examples of every operator, threshold, functional, field and scheme: the laws in this folder run over these lists.
 
 To add an operator, append an example here: `OperatorExample(name, how to make it, shape of one input)`. A public
-subclass of `LinearOperator`, `Threshold` or `Functional` without an example fails `test_every_operator_has_an_example`.
+subclass of `LinearOperator`, `Threshold`, `Functional`, `Field` or `Scheme` without an example fails a test.
 """
 
 from __future__ import annotations
@@ -20,37 +20,70 @@ import companion
 from companion import (
     KL,
     L1,
+    RK4,
     Blur,
     Box,
+    Charbonnier,
+    CoherenceEnhancing,
     Composed,
+    CurvatureMotion,
+    Diffusion,
+    DiffusionInpainting,
     Divergence,
+    EdgeEnhancing,
+    Euler,
+    Exponential,
+    FastDecay,
+    Field,
     Filter,
     Firm,
+    FrameGradient,
     FrameLeastSquares,
     FrameletTransform,
     Functional,
     Garrote,
     Gradient,
     GradientCascade,
+    GroupBall,
     GroupL1,
     Hard,
+    Heat,
     Hessian,
+    Heun,
     Identity,
+    Implicit,
     IsotropicSoft,
     LeastSquares,
     LinearOperator,
     Mask,
+    MedianMotion,
     OnFirst,
     PartialFourier,
+    PeronaMalik,
     Radon,
+    Rational,
+    Scharr,
+    Selling,
+    SemiImplicit,
+    ShockFilter,
     SmoothOrEdge,
     Soft,
+    Stencil,
     SymmetrisedGradient,
+    TensorDiffusion,
+    ThreeByThree,
     Threshold,
+    TotalVariation,
+    TVFlow,
+    along_gradient,
     biorthogonal,
     bspline,
     gaussian_kernel,
+    haar_gradient,
+    laplacian,
+    spline_gradient,
 )
+from companion.flows.schemes import Scheme
 
 Shape = tuple[int, ...]
 
@@ -246,6 +279,27 @@ def differences() -> Iterator[OperatorExample]:
                 yield OperatorExample(name, partial(kind, 0.5, d, boundary), (d,) * axes + shape)
 
 
+def gradients() -> Iterator[OperatorExample]:
+    """Gradients made of the bands of a bank: dimensions 1-3, both borders, cut and mirrored, given weights."""
+    for boundary in ("periodic", "reflect"):
+        table: list[tuple[str, Callable[[], LinearOperator], Shape]] = [
+            ("haar-1d", partial(FrameGradient, bspline(1), None, 0.5, 1, boundary), (6,)),
+            ("haar-2d", partial(haar_gradient, 0.5, 2, boundary), (4, 5)),
+            ("haar-2d-least", partial(haar_gradient, 0.5, 2, boundary), (2, 2)),
+            ("haar-2d-three", partial(haar_gradient, 0.5, 3, boundary), (4, 5)),
+            ("haar-3d", partial(FrameGradient, bspline(1), None, 0.5, 3, boundary), (3, 2, 4)),
+            ("spline-1d", partial(FrameGradient, bspline(2), None, 0.5, 1, boundary), (7,)),
+            ("spline-2d", partial(spline_gradient, 0.5, boundary), (5, 4)),
+            ("spline-2d-least", partial(spline_gradient, 0.5, boundary), (3, 3)),
+            ("spline-3d", partial(FrameGradient, bspline(2), None, 2.0, 3, boundary), (3, 4, 3)),
+            ("spline-second", partial(FrameGradient, bspline(2), ((2, 0), (1, 1), (0, 2)), 0.5, 2, boundary), (5, 4)),
+            ("order-three", partial(FrameGradient, bspline(3), None, 0.5, 2, boundary), (5, 4)),
+            ("weights", partial(FrameGradient, bspline(1), ((1, 1),), 1.0, 2, boundary, [-0.3]), (4, 5)),
+        ]
+        for name, make, shape in table:
+            yield OperatorExample(f"gradient-{name}-{boundary}", make, shape)
+
+
 def algebra() -> Iterator[OperatorExample]:
     """A^T, A B, A + B, c A."""
     haar, linear = frame(bspline(1)), frame(bspline(2))
@@ -272,7 +326,15 @@ def stacked() -> Iterator[OperatorExample]:
     yield OperatorExample("on-first-fourier", lambda: OnFirst(PartialFourier(some(4, 5)), 3), (3, 4, 5), False)
 
 
-OPERATORS: list[OperatorExample] = [*frames(), *measurements(), *scanners(), *differences(), *stacked(), *algebra()]
+OPERATORS: list[OperatorExample] = [
+    *frames(),
+    *measurements(),
+    *scanners(),
+    *differences(),
+    *gradients(),
+    *stacked(),
+    *algebra(),
+]
 
 
 # ---- thresholds -------------------------------------------------------------------------------------------------
@@ -398,6 +460,20 @@ def norms() -> Iterator[FunctionalExample]:
     yield FunctionalExample("box", lambda: Box(-0.5, 0.8), (4, 5))
     yield FunctionalExample("box-half-line", Box, (4, 5))
     yield FunctionalExample("box-everything", lambda: Box(-inf, inf), (4, 5))
+    yield FunctionalExample("ball", lambda: GroupBall(0.9), (2, 4, 5))
+    yield FunctionalExample("ball-large", lambda: GroupBall(50.0, axis=-1), (4, 3))
+    yield FunctionalExample("ball-point", lambda: GroupBall(0.0), (2, 4, 5))
+
+
+def variations() -> Iterator[FunctionalExample]:
+    """The total variation by several gradients, isotropic and entrywise, in dimensions 1-3."""
+    yield FunctionalExample("variation", lambda: TotalVariation(0.7), (4, 5), False)
+    yield FunctionalExample("variation-entrywise", lambda: TotalVariation(0.7, Gradient(0.5), False), (4, 5), False)
+    yield FunctionalExample("variation-haar", lambda: TotalVariation(0.7, haar_gradient(0.5, 3)), (4, 5), False)
+    yield FunctionalExample("variation-spline", lambda: TotalVariation(2.0, spline_gradient(0.5)), (4, 5), False)
+    for d, shape in ((1, (7,)), (3, (3, 2, 4))):
+        grad = partial(Gradient, 0.5, d, "periodic")
+        yield FunctionalExample(f"variation-{d}d", lambda grad=grad: TotalVariation(0.3, grad()), shape, False)
 
 
 def edges() -> Iterator[FunctionalExample]:
@@ -420,4 +496,163 @@ def counts() -> Iterator[FunctionalExample]:
     )
 
 
-FUNCTIONALS: list[FunctionalExample] = [*quadratics(), *norms(), *edges(), *counts()]
+FUNCTIONALS: list[FunctionalExample] = [*quadratics(), *norms(), *variations(), *edges(), *counts()]
+
+
+# ---- fields and schemes -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FieldExample:
+    """One vector field with the shape of one picture, without batch.
+
+    peak    a picture that a step of 1.01 max_dt throws out of its range, or makes grow where `grows`; None where
+            max_dt is not sharp, and `blunt` says why
+    feeds   weights < 0: |u| may grow slowly, whatever dt
+    within  data that count among the extrema beside u_0
+    torus   F commutes with shifts on the torus
+    grey    F(u + c) = F(u)
+    meta    F decides nothing by the numbers in u, so that it runs on tensors without numbers
+    """
+
+    name: str
+    make: Callable[[], Field]
+    shape: Shape
+    peak: Callable[[], torch.Tensor] | None
+    blunt: str = ""
+    grows: bool = False
+    feeds: bool = False
+    within: torch.Tensor | None = None
+    torus: bool = False
+    grey: bool = True
+    meta: bool = True
+
+    def input(self, *batch: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+        """Random pictures."""
+        return torch.randn(*batch, *self.shape, dtype=torch.float64).to(dtype)
+
+
+def spike(*shape: int, size: float = 1e-5) -> torch.Tensor:
+    """One pixel in the middle, so low that a diffusivity is g(0) there."""
+    u = torch.zeros(shape, dtype=torch.float64)
+    u[tuple(n // 2 for n in shape)] = size
+    return u
+
+
+def checkerboard(*shape: int, size: float = 1e-5) -> torch.Tensor:
+    """(-1)^{n_1 + ... + n_d}."""
+    return size * (1 - 2 * (torch.stack(torch.meshgrid(*map(torch.arange, shape), indexing="ij")).sum(0) % 2)).double()
+
+
+def steepest(grad: LinearOperator, *shape: int) -> torch.Tensor:
+    """The picture on which |grad u| / |u| is largest, low."""
+    G = dense(grad, shape)
+    return 1e-5 * torch.linalg.eigh(G.T @ G).eigenvectors[:, -1].reshape(shape)
+
+
+def steepest_scharr(*shape: int) -> torch.Tensor:
+    """The wave on which Scharr's gradient is largest: w = 7 pi / 19 along both axes."""
+    waves = [torch.cos(7 * torch.pi / 19 * (torch.arange(n, dtype=torch.float64) + 0.5)) for n in shape]
+    return 1e-5 * waves[0][:, None] * waves[1]
+
+
+def valley(*shape: int) -> torch.Tensor:
+    """max(0, n_1 + ... + n_d - c): a ramp with a foot, where every one-sided slope is the same and L > 0."""
+    far = torch.stack(torch.meshgrid(*map(torch.arange, shape), indexing="ij")).sum(0)
+    return (far - sum(shape) // 2).clamp_min(0).double()
+
+
+def diffusions() -> Iterator[FieldExample]:
+    """Heat and Perona-Malik in dimensions 1-3, at both borders, with every kind of gradient; their smoothed forms."""
+    shapes: list[Shape] = [(12,), (6, 8), (4, 5, 4)]
+    for boundary in ("reflect", "periodic"):
+        for d, shape in enumerate(shapes, 1):
+            torus, label = boundary == "periodic", f"{d}d-{boundary}"
+            peak, grad = partial(spike, *shape), partial(Gradient, 0.5, d, boundary)
+            yield FieldExample(f"heat-{label}", partial(Heat, 0.5, d, boundary), shape, peak, torus=torus)
+            for g in (partial(Exponential, 1.5), partial(Rational, 1.2, 1.5)):
+                name = f"perona-malik-{g.func.__name__.lower()}-{label}"
+                yield FieldExample(name, lambda g=g, grad=grad: PeronaMalik(g(), grad()), shape, peak, torus=torus)
+            catte = lambda grad=grad: PeronaMalik(Exponential(1.5), grad(), 0.6)  # noqa: E731
+            yield FieldExample(f"catte-{label}", catte, shape, peak, torus=torus)
+            yield FieldExample(f"tv-flow-{label}", lambda grad=grad: TVFlow(grad(), 0.3), shape, peak, torus=torus)
+        for label, frame in (
+            ("haar", partial(haar_gradient, 0.5, 2, boundary)),
+            ("haar3", partial(haar_gradient, 0.5, 3, boundary)),
+            ("spline", partial(spline_gradient, 0.5, boundary)),
+        ):
+            shape = (12, 12) if label == "spline" else (8, 8)
+            peak = (
+                partial(spike, *shape) if label != "spline" else partial(lambda f, n: steepest(f(), *n), frame, shape)
+            )
+            make = partial(lambda f: PeronaMalik(Exponential(1.5), f()), frame)
+            name, grows = f"perona-malik-{label}-{boundary}", label == "spline"
+            yield FieldExample(name, make, shape, peak, grows=grows, torus=boundary == "periodic")
+    yield FieldExample("diffusion", lambda: Diffusion(Charbonnier(0.7)), (6, 8), partial(spike, 6, 8))
+    own = lambda: PeronaMalik(lambda s: 1 / (1 + s / 4))  # noqa: E731
+    yield FieldExample("perona-malik-own", own, (6, 8), partial(spike, 6, 8))
+    f = data(6, 8) / 4
+    fit = lambda: TVFlow(Gradient(0.5), 0.3, f - f, 0.4)  # noqa: E731
+    yield FieldExample("tv-flow-to-0", fit, (6, 8), partial(spike, 6, 8), within=f - f, grey=False)
+    fit = lambda: TVFlow(Gradient(0.5), 0.3, f, 0.4)  # noqa: E731
+    blunt = "a spike that is flat and the data f do not fall together; tv-flow-to-0 is sharp"
+    yield FieldExample("tv-flow-to-f", fit, (6, 8), None, blunt, within=f, grey=False)
+
+
+def turned() -> Iterator[FieldExample]:
+    """Tensors by every stencil: edge- and coherence-enhancing, and D = g I."""
+    peaks: list[tuple[Stencil, Shape, Callable[..., torch.Tensor]]] = [
+        (Selling(), (8, 7), spike),
+        (ThreeByThree(), (8, 7), spike),
+        (Scharr(), (19, 19), steepest_scharr),
+    ]
+    for stencil, shape, peak in peaks:
+        label, meta, grows = type(stencil).__name__.lower(), not isinstance(stencil, Selling), stencil.limit > 1
+        promise = partial(FieldExample, feeds=isinstance(stencil, ThreeByThree), meta=meta)
+        eed = lambda stencil=stencil: EdgeEnhancing(FastDecay(1.0), 0.8, 0.0, 0.5, stencil)  # noqa: E731
+        ced = partial(CoherenceEnhancing, 0.3, 0.6, 1.2, 0.01, 0.5, stencil)
+        own = partial(TensorDiffusion, lambda m, n: (1 / (1 + m), 1 / (1 + n)), 0.6, 0.8, 0.5, stencil)
+        yield promise(f"edge-enhancing-{label}", eed, shape, partial(peak, *shape), grows=grows)
+        blunt = "one eigenvalue of D is alpha: max_dt is that of D = I"
+        yield promise(f"coherence-enhancing-{label}", ced, shape, None, blunt)
+        yield promise(f"tensor-{label}", own, shape, partial(peak, *shape), grows=grows)
+
+
+def motions() -> Iterator[FieldExample]:
+    """What is no divergence: shocks, level lines, and a hole."""
+    for boundary in ("reflect", "periodic"):
+        torus = boundary == "periodic"
+        for d, shape in ((1, (12,)), (2, (7, 8)), (3, (7, 7, 7))):
+            for detector, sigma in ((along_gradient, 0.0), (laplacian, 0.4)):
+                shock = partial(ShockFilter, 0.5, detector, sigma, d, boundary)
+                name = f"shock-{detector.__name__}-{d}d-{boundary}"
+                peak = partial(valley, *shape) if d > 1 else None
+                blunt = "" if d > 1 else "h/2 is for the total variation; the extrema are kept up to h"
+                yield FieldExample(name, shock, shape, peak, blunt, torus=torus)
+        curvature = partial(CurvatureMotion, 0.5, 0.1, boundary)
+        yield FieldExample(f"curvature-{boundary}", curvature, (8, 6), partial(spike, 8, 6), torus=torus)
+        for r in (1, 2):
+            median = partial(MedianMotion, 0.5, r, boundary)
+            yield FieldExample(f"median{r}-{boundary}", median, (8, 7), partial(spike, 8, 7), torus=torus)
+    yield FieldExample("inpainting", lambda: DiffusionInpainting(some(6, 8), 0.5), (6, 8), partial(spike, 6, 8))
+
+
+FIELDS: list[FieldExample] = [*diffusions(), *turned(), *motions()]
+
+
+@dataclass(frozen=True)
+class SchemeExample:
+    """One scheme; `implicit`: it takes every dt."""
+
+    name: str
+    make: Callable[[Callable, float], Scheme]
+    implicit: bool = False
+
+
+SCHEMES: list[SchemeExample] = [
+    SchemeExample("euler", Euler),
+    SchemeExample("heun", Heun),
+    SchemeExample("rk4", RK4),
+    SchemeExample("semi-implicit", SemiImplicit, True),
+    SchemeExample("implicit", Implicit, True),
+]

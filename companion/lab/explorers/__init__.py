@@ -13,5 +13,6 @@ from companion.lab.explorers.lesson_02 import band, threshold
 from companion.lab.explorers.lesson_03 import moments
 from companion.lab.explorers.lesson_04 import restoration
 from companion.lab.explorers.lesson_05 import variation
+from companion.lab.explorers.lesson_06 import flow
 
-__all__ = ["iterated", "inversion", "band", "threshold", "moments", "restoration", "variation"]
+__all__ = ["iterated", "inversion", "band", "threshold", "moments", "restoration", "variation", "flow"]
