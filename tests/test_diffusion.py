@@ -1,4 +1,4 @@
-"""(3.3): the conditions on g, heat, Perona and Malik's equation and its cures, total variation flow."""
+"""(3.3): heat, Perona and Malik's equation and its cures, total variation flow."""
 
 import itertools
 import math
@@ -10,11 +10,10 @@ import scipy.ndimage
 import scipy.optimize
 import sympy
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from companion import (
     PDHG,
-    Charbonnier,
     Diffusion,
     Diffusivity,
     Exponential,
@@ -29,14 +28,10 @@ from companion import (
     PeronaMalik,
     Problem,
     Rational,
-    Regularised,
     SemiImplicit,
     TVFlow,
-    check_diffusivity,
-    flux,
     gaussian_smooth,
     haar_gradient,
-    normal_diffusivity,
     run,
     spline_gradient,
 )
@@ -45,144 +40,9 @@ from tests.laws.registry import dense
 
 paper = pytest.mark.paper("(3.3)")
 
-WITH_K: list[tuple[Diffusivity, float]] = [
-    (Exponential(0.7), 0.49),
-    (Exponential(20.0), 400.0),
-    (Rational(0.3), 0.09),
-    (Rational(2.0, 2.0), math.sqrt(4 / 3)),
-    (Rational(5.0, 0.8), (25 / 0.6) ** 1.25),
-    (FastDecay(0.3), 0.09),
-]
-WITHOUT_K: list[Diffusivity] = [Charbonnier(0.7), Regularised(1.0)]
-LINE = torch.logspace(-6, 6, 400, dtype=torch.float64)
-
 
 def random(*shape: int) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64)
-
-
-# ---- the diffusivity --------------------------------------------------------------------------------------------
-
-
-@paper
-@pytest.mark.parametrize(("g", "K"), WITH_K, ids=str)
-def test_33_the_conditions_and_the_threshold_in_closed_form(g: Diffusivity, K: float) -> None:
-    """g(0) = 1, g > 0, falling to 0; g + 2 s g' > 0 below K, < 0 above, and 0 at K, where (3.3) prints > 0."""
-    assert g.threshold == pytest.approx(K, rel=1e-12)
-    assert check_diffusivity(g) == pytest.approx(K, rel=1e-9)
-    zero = torch.zeros(1, dtype=torch.float64)
-    assert float(g(zero)) == 1
-    values = g(K * LINE)
-    assert (values.diff() <= 0).all() and values.min() >= 0 and float(values[-1]) < 0.01
-    below, above = normal_diffusivity(g, K * LINE[LINE < 0.999]), normal_diffusivity(g, K * LINE[LINE > 1.001])
-    assert (below > 0).all() and (above <= 1e-300).all() and above[0] < 0
-    assert abs(float(normal_diffusivity(g, torch.tensor([K], dtype=torch.float64)))) < 1e-12
-
-
-@paper
-@pytest.mark.parametrize("g", WITHOUT_K, ids=str)
-def test_a_flux_that_never_falls_has_no_threshold(g: Diffusivity) -> None:
-    assert g.threshold == math.inf == check_diffusivity(g)
-    assert (normal_diffusivity(g, LINE) > 0).all()
-    assert (flux(g, LINE).diff() > 0).all()
-
-
-@pytest.mark.parametrize("g", [g for g, _ in WITH_K] + [*WITHOUT_K, Regularised(0.2)], ids=str)
-def test_the_derivative_of_a_diffusivity(g: Diffusivity) -> None:
-    """In closed form or by torch, against differences; the flux's derivative at sqrt s is g + 2 s g'."""
-    s = torch.logspace(-2, 1.5, 40, dtype=torch.float64)
-    step = 1e-5 * s
-    torch.testing.assert_close(g.derivative(s), (g(s + step) - g(s - step)) / (2 * step), rtol=1e-5, atol=1e-8)
-    r = s.sqrt()
-    slope = (flux(g, r * (1 + 1e-5)) - flux(g, r * (1 - 1e-5))) / (2e-5 * r)
-    torch.testing.assert_close(normal_diffusivity(g, s), slope, rtol=1e-5, atol=1e-7)
-    s = s.requires_grad_()
-    assert torch.autograd.gradcheck(g, (s,), fast_mode=True)
-    (slope,) = torch.autograd.grad(
-        g(torch.zeros(3, dtype=torch.float64, requires_grad=True)).sum(), s, allow_unused=True
-    )
-    assert slope is None
-
-
-def test_the_derivative_at_0_is_finite_to_autograd() -> None:
-    """... although that of 1 / (1 + s^p) is minus infinity for p < 1."""
-    for g in (Rational(1.0, 0.75), Rational(1.0), FastDecay(1.0), Exponential(1.0)):
-        s = torch.zeros(3, dtype=torch.float64, requires_grad=True)
-        (slope,) = torch.autograd.grad(g(s).sum(), s)
-        assert slope.isfinite().all()
-    assert Rational(1.0, 0.75).derivative(torch.zeros(1, dtype=torch.float64)).item() == -math.inf
-    assert normal_diffusivity(Rational(1.0, 0.75), torch.zeros(1, dtype=torch.float64)).item() == 1
-
-
-def test_the_constant_of_fast_decay() -> None:
-    """g + 2 s g' = 0 at s = contrast^2 iff e^C = 1 + 8 C."""
-    C = scipy.optimize.brentq(lambda c: math.exp(c) - 1 - 8 * c, 1, 5, xtol=1e-14)
-    assert pytest.approx(C, abs=1e-12) == FastDecay.C
-    g = FastDecay(2.0)
-    assert float(g(torch.tensor([0.1], dtype=torch.float64))) == 1
-    far = torch.tensor([1e4], dtype=torch.float64)
-    assert float(g(far)) == pytest.approx(C / (1e4 / 4) ** 4, rel=1e-6)
-
-
-def test_charbonnier_is_regularised_in_another_unit_of_time() -> None:
-    torch.testing.assert_close(Charbonnier(0.3)(LINE), 0.3 * Regularised(0.3)(LINE))
-
-
-@paper
-def test_33_the_user_g_against_the_closed_form() -> None:
-    """K of one's own g by bisection: 1/(2p - 1) for (1 + s)^-p, and a rational function by SymPy."""
-    for p in (0.75, 1.0, 3.0):
-        assert check_diffusivity(lambda s, p=p: (1 + s) ** -p) == pytest.approx(1 / (2 * p - 1), rel=1e-10)
-    x = sympy.symbols("x", positive=True)
-    g = 1 / (1 + x / 4 + x**2 / 9)
-    K = sympy.nsolve(g + 2 * x * sympy.diff(g, x), x, 3)
-    assert check_diffusivity(lambda s: 1 / (1 + s / 4 + s**2 / 9)) == pytest.approx(float(K), rel=1e-10)
-    F = PeronaMalik(lambda s: torch.exp(-s / 2))
-    assert F.threshold == pytest.approx(1.0) and PeronaMalik(Exponential(1.0)).threshold == 1
-
-
-VIOLATIONS: list[tuple[Callable[[Tensor], Tensor], str]] = [
-    (lambda s: 2 / (1 + s), r"g\(0\) = 1.*g\(0\) = 2"),
-    (lambda s: 1 / s, r"g\(0\) = 1.*g\(0\) = inf"),
-    (lambda s: 1 - s, r"g > 0 everywhere; got g\(1"),
-    (lambda s: torch.relu(1 - s), r"g > 0 everywhere; got g\(1"),
-    (lambda s: torch.exp(-s) * torch.cos(s), "g > 0 everywhere"),
-    (lambda s: 1 + s, "decreasing g"),
-    (lambda s: (1 + 0.1 * torch.sin(s)) / (1 + s), "decreasing g"),
-    (lambda s: 0.5 + 0.5 / (1 + s), r"g\(s\) -> 0 as s -> infinity; got g\(1e\+30\) = 0.5"),
-    (torch.ones_like, "g\\(s\\) -> 0"),
-    (lambda s: 0.9 * torch.exp(-s) + 0.1 * torch.exp(-s / 1e4), "one threshold K"),
-    (lambda s: torch.ones(3), "entry by entry"),
-    (lambda s: (1 / (1 + s)).sum(), "entry by entry"),
-]
-
-
-@paper
-@pytest.mark.parametrize(("g", "message"), VIOLATIONS, ids=range(len(VIOLATIONS)))
-def test_33_each_violation_is_refused(g: Callable[[Tensor], Tensor], message: str) -> None:
-    for asked in (check_diffusivity, PeronaMalik):
-        with pytest.raises(ValueError, match=message):
-            asked(g)
-
-
-def test_parameters_of_diffusivities_are_positive_and_p_above_a_half() -> None:
-    for make in (Exponential, Rational, FastDecay, Charbonnier, Regularised, lambda x: TVFlow(eps=x)):
-        for bad in (0.0, -1.0, math.inf, math.nan):
-            with pytest.raises(ValueError, match="of a diffusivity is a finite number > 0"):
-                make(bad)
-    for p in (0.5, 0.0, -1.0, math.inf):
-        with pytest.raises(ValueError, match="p > 1/2"):
-            Rational(1.0, p)
-    assert check_diffusivity(lambda s: 1 / (1 + s.sqrt())) == math.inf  # p = 1/2: the flux tends to 1
-
-
-def test_a_learned_diffusivity_has_a_buffer_for_a_parameter() -> None:
-    g = Exponential(1.0)
-    g.sigma = nn.Parameter(torch.tensor(1.3, dtype=torch.float64))
-    F = PeronaMalik(g)
-    F(random(4, 5)).square().sum().backward()
-    assert g.sigma.grad is not None and g.sigma.grad.isfinite() and g.sigma.grad != 0
-    assert F.threshold == pytest.approx(1.69) and F.max_dt == 0.25
 
 
 # ---- heat -------------------------------------------------------------------------------------------------------
@@ -377,14 +237,14 @@ def ends(sigma: float, t: float) -> list[tuple[Tensor, Tensor]]:
         x = (torch.arange(N, dtype=torch.float64) + 0.5) / N
         u = 0.5 - 0.5 * torch.cos(2 * math.pi * x) + 0.02 * torch.cos(11 * math.pi * x)
         F = PeronaMalik(Rational(0.5), Gradient(1 / N, 1), sigma)
-        found.append((u, run(SemiImplicit(F, t / 100), u, k=100).u))
+        found.append((u, run(SemiImplicit(F, t / 80), u, k=80).u))
     return found
 
 
 @paper
 def test_33_perona_and_malik_depend_on_the_grid_and_catte_does_not() -> None:
-    """Averages over 1/32: one grid's end against the next, which is four times closer each time for sigma > 0 and hardly
-    closer for sigma = 0. There the steepest slope grows like 1/h, and less and less happens in the same time.
+    """Averages over 1/32: one grid's end against the next, four times closer each time for sigma > 0 and hardly closer
+    for sigma = 0. There the steepest slope grows like 1/h, and less and less happens in the same time.
     """
 
     def size(u: Tensor) -> float:
@@ -397,7 +257,7 @@ def test_33_perona_and_malik_depend_on_the_grid_and_catte_does_not() -> None:
         gaps[sigma] = [size(a - b) for a, b in itertools.pairwise(means)]
         slopes[sigma] = [len(u) * float(u.diff().abs().max()) for _, u in orbits]
         moved[sigma] = [size(u - u0) for u0, u in orbits]
-    assert all(3.5 < a / b for a, b in itertools.pairwise(gaps[0.02]))
+    assert all(a / b > 3.5 for a, b in itertools.pairwise(gaps[0.02]))
     assert gaps[0.0][2] > 0.6 * gaps[0.0][0] and gaps[0.0][3] > 100 * gaps[0.02][3]
     assert all(1.4 < b / a < 2.6 for a, b in itertools.pairwise(slopes[0.0][1:]))
     assert max(slopes[0.02]) / min(slopes[0.02]) < 1.2
@@ -409,7 +269,7 @@ def test_33_perona_and_malik_depend_on_the_grid_and_catte_does_not() -> None:
 
 @pytest.mark.parametrize("boundary", ["reflect", "periodic"])
 def test_the_largest_step_with_each_gradient(boundary: str) -> None:
-    """h^2/(2 d), h^2/2 for Haar's pair, h^2/3 for three bands, and 2 h^2 for splines, for which extrema are not kept."""
+    """h^2/(2 d), h^2/2 for Haar's pair, h^2/3 for three bands, 2 h^2 for splines, which keep no extrema."""
     h, g = 0.3, Exponential(1.0)
     for d in (1, 2, 3):
         assert PeronaMalik(g, Gradient(h, d, boundary)).max_dt == pytest.approx(h**2 / (2 * d))
@@ -454,23 +314,28 @@ def test_32_total_variation_flow_is_steepest_descent(grad: LinearOperator) -> No
     F, u = TVFlow(grad, eps, f, nu), random(6, 7).requires_grad_()
     (slope,) = torch.autograd.grad(energy(u), u)
     torch.testing.assert_close(F(u), -slope, rtol=0, atol=1e-11)
-    energies = F.flow(u.detach(), 300 * F.max_dt, record={"E": energy}).curves["E"]
+    energies = F.flow(u.detach(), 60 * F.max_dt, record={"E": energy}).curves["E"]
     assert (energies.diff() < 0).all()
-    plain = TVFlow(grad, eps).flow(
-        u.detach(), 300 * F.max_dt, record={"E": lambda u: energy(u) - (u - f).square().sum() / (2 * nu)}
+    free = TVFlow(grad, eps)
+    lengths = free.flow(
+        u.detach(), 60 * free.max_dt, record={"E": lambda u: energy(u) - (u - f).square().sum() / (2 * nu)}
     )
-    assert (plain.curves["E"].diff() < 0).all()
+    assert (lengths.curves["E"].diff() < 0).all()
 
 
 @pytest.mark.paper("(3.2)")
 def test_32_an_implicit_step_of_total_variation_flow_is_rof() -> None:
-    """z = f + dt div(grad z / |grad z|) minimises dt TV(z) + |z - f|^2 / 2; by PDHG, as eps -> 0."""
+    """z = f + dt div(grad z / |grad z|) minimises dt TV(z) + |z - f|^2 / 2, by PDHG. With eps the objective is larger by
+    at most dt N eps, N pixels, and it is strongly convex: |z_eps - z|^2 <= 2 dt N eps.
+    """
     h, dt = 0.5, 0.15
-    f = (torch.arange(8) > 3).double()[:, None] + 0.3 * random(8, 7)
+    f = (torch.arange(6) > 2).double()[:, None] + 0.3 * random(6, 5)
     problem = Problem(LeastSquares(f), GroupL1(dt / h), Gradient())
-    exact = run(PDHG(problem), f, k=8000).u
-    errors = [float((Implicit(TVFlow(Gradient(h), eps), dt)(f) - exact).abs().max()) for eps in (0.1, 0.01, 0.001)]
-    assert errors[0] > 3 * errors[1] > 9 * errors[2] and errors[2] < 2e-3
+    exact = run(PDHG(problem), f, k=2000).u
+    errors = {eps: float((Implicit(TVFlow(Gradient(h), eps), dt)(f) - exact).norm()) for eps in (0.1, 0.01)}
+    assert all(error**2 <= 2 * dt * f.numel() * eps for eps, error in errors.items())
+    assert errors[0.1] > 3 * errors[0.01]
+    assert errors[0.01] < 0.02 * float((f - exact).norm())
 
 
 @pytest.mark.paper("(3.2)")
@@ -478,12 +343,9 @@ def test_32_the_flow_with_data_ends_at_the_smoothed_rof() -> None:
     """u_t = div(...) + (f - u)/nu comes to rest where one implicit step of length nu from f ends."""
     f, nu, eps = random(6, 7), 0.4, 0.1
     F = TVFlow(Gradient(), eps, f, nu)
-    end = run(SemiImplicit(F, 0.1), torch.zeros_like(f), k=1500).u
-    torch.testing.assert_close(
-        F.flow(end, 100 * F.max_dt).u, Implicit(TVFlow(Gradient(), eps), nu)(f), rtol=0, atol=1e-3
-    )
-    rest = F.flow(Implicit(TVFlow(Gradient(), eps), nu)(f), 50 * F.max_dt).u
-    torch.testing.assert_close(rest, Implicit(TVFlow(Gradient(), eps), nu)(f), rtol=0, atol=1e-10)
+    rest = Implicit(TVFlow(Gradient(), eps), nu)(f)
+    assert float(F(rest).abs().max()) < 1e-10
+    torch.testing.assert_close(F.flow(torch.zeros_like(f), 12 * nu).u, rest, rtol=0, atol=1e-4)
 
 
 def test_what_a_diffusion_refuses() -> None:

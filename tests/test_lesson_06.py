@@ -1,12 +1,16 @@
 """Lesson 06: what its checks say to right and wrong answers, and what its explorer shows."""
 
+import time
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
+from companion import Exponential, check_diffusivity, gaussian_smooth
+from companion.lab import explorers, psnr
 from companion.lab.exercises import lesson_06 as exercises
+from companion.lab.explorers import lesson_06
 
 
 def says(check: Callable, answer: object) -> str:
@@ -211,3 +215,45 @@ STENCILS = {
 @pytest.mark.parametrize("words", STENCILS)
 def test_the_stencil(words: str) -> None:
     assert words.strip() in says(exercises.stencil, STENCILS[words])
+
+
+def test_the_threshold_is_found_where_g_underflows() -> None:
+    """exp(-x / (2 sigma^2)) becomes a denormal number long before the last point looked at."""
+    for sigma in (0.1, 0.37, 2.0, 30.0):
+        assert check_diffusivity(Exponential(sigma)) == pytest.approx(sigma**2, rel=1e-12)
+    assert check_diffusivity(lambda x: torch.exp(-x.sqrt())) == pytest.approx(1, rel=1e-12)
+
+
+FLOWS = list(lesson_06.FLOWS)
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_the_explorer_starts_at_the_picture(name: str) -> None:
+    """At t = 0 nothing is taken away; later it is, and what a field promises of extrema and mean is kept."""
+    _, before = explorers.flow(flow=name, t=0.0)
+    _, after = explorers.flow(flow=name, t=3.0)
+    assert before["steps"] == 0 < after["steps"] and before["PSNR"] != after["PSNR"]
+    F, longest = lesson_06.FLOWS[name](0.05)
+    assert longest <= F.max_dt
+    assert not F.maximum_principle or after["beyond the extrema"] == "nothing"
+    assert not F.keeps_mean or after["change of the mean"] == "0.000"
+
+
+def test_the_explorer_of_heat_is_a_gaussian() -> None:
+    """u(t) = G_sigma * u_0, sigma = (2t)^{1/2}: the same PSNR to a tenth of a decibel."""
+    u0, u = lesson_06.start("noisy photograph", 128)
+    _, facts = explorers.flow(flow="heat", t=8.0)
+    assert float(facts["PSNR"].split()[0]) == pytest.approx(psnr(gaussian_smooth(u0, 4.0), u), abs=0.1)
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_the_explorer_answers_in_time(name: str) -> None:
+    """100 ms at 256 x 256 and the longest time, for each flow: the best of thirty tries, machines being shared."""
+    best = float("inf")
+    for _ in range(30):
+        begin = time.perf_counter()
+        explorers.flow(flow=name, t=8.0, n=256)
+        best = min(best, time.perf_counter() - begin)
+        if best < 0.1:
+            return
+    pytest.fail(f"{name} answers in {1000 * best:.0f} ms; 100 ms are allowed")

@@ -818,7 +818,7 @@ MUTANTS = [
         "the transport's bound looks at known pixels",
         "flows/inpainting.py",
         {"(self.hole * beta).abs().amax((-2, -1)": "(~self.hole * beta).abs().amax((-2, -1)"},
-        INPAINTING + "test_transport_keeps_the_extrema",
+        INPAINTING + "test_one_step_of_transport_written_out",
     ),
     Mutant(
         "the vorticity is taken downwind",

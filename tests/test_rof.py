@@ -1,4 +1,4 @@
-"""Minimisers of ROF in closed form: steps, bumps, a disc, a square; what denoising keeps; its flow; batches and types."""
+"""Minimisers of ROF in closed form: steps, bumps, a disc, a square; what denoising keeps; its flow; batches."""
 
 import math
 
@@ -72,17 +72,17 @@ def test_two_pixels(h: float) -> None:
 @pytest.mark.paper("(3.2)")
 def test_a_step_keeps_its_place_and_loses_height() -> None:
     """f = 1 beyond the point s of [0, 1]: u = nu/s before and 1 - nu/(1 - s) beyond, while the first is below."""
-    n, nu = 20, 0.1
-    for steps in (5, 10, 14):
+    n, nu = 10, 0.1
+    for steps in (3, 5, 7):
         s, f = steps / n, torch.zeros(n, dtype=torch.float64)
         f[steps:] = 1
         exact = torch.where(f > 0, 1 - nu / (1 - s), nu / s).double()
         assert exact[0] < exact[-1]
-        torch.testing.assert_close(by_fista(ROF(f, nu, Gradient(1 / n, 1)), 600), exact, rtol=0, atol=1e-7)
+        torch.testing.assert_close(by_fista(ROF(f, nu, Gradient(1 / n, 1)), 250), exact, rtol=0, atol=1e-7)
 
 
 def test_a_bump_falls_twice_as_fast_and_a_terrace_not_at_all() -> None:
-    """A plateau of length l moves by nu/l for each side on which it is an extremum: 2 for a bump, 0 between up and up."""
+    """A plateau of length l moves by 2 nu/l if it is an extremum, by nu/l at the border, by 0 between up and up."""
     n, nu = 30, 0.02
     f = torch.zeros(n, dtype=torch.float64)
     f[5:11], f[11:17], f[17:24] = 0.5, 1.0, 0.2
@@ -108,11 +108,11 @@ INSIDE, OUTSIDE = 1 - 2 * NU / R, 2 * math.pi * R * NU / (1 - math.pi * R**2)  #
 ENERGY = (
     2 * math.pi * R * NU * (INSIDE - OUTSIDE) + ((1 - INSIDE) ** 2 - OUTSIDE**2) * math.pi * R**2 / 2 + OUTSIDE**2 / 2
 )
-MEASURED = {  # energy and L2 error at 64 pixels a side, found before by another program
-    "forward differences": (0.059817, 0.0353),
-    "Haar, two bands": (0.058735, 0.0312),
-    "linear splines, first pair": (0.058507, 0.0313),
-    "Haar, entrywise": (0.066518, 0.0695),
+MEASURED = {  # energy and L2 error at 32 pixels a side, found before by another program
+    "forward differences": (0.059624, 0.0477),
+    "Haar, two bands": (0.058241, 0.0436),
+    "linear splines, first pair": (0.057884, 0.0446),
+    "Haar, entrywise": (0.065614, 0.0764),
 }
 
 
@@ -125,8 +125,8 @@ def disc(n: int, fine: int = 16) -> Tensor:
 
 def test_the_energy_of_the_exact_minimiser() -> None:
     """It is stationary along the pictures of two heights, and 0.058994."""
-    assert pytest.approx(0.058994, abs=5e-7) == ENERGY
-    assert (INSIDE, OUTSIDE) == pytest.approx((0.6, 0.0977), abs=5e-5)
+    assert abs(ENERGY - 0.058994) < 5e-7
+    assert abs(INSIDE - 0.6) < 1e-12 and abs(OUTSIDE - 0.0977) < 5e-5
 
     def energy(a: float, b: float) -> float:
         area = math.pi * R**2
@@ -141,46 +141,40 @@ def test_the_energy_of_the_exact_minimiser() -> None:
 @discretised
 def test_the_disc_comes_back_lower(name: str) -> None:
     """1 - 2 nu / R inside: the L2 error falls like sqrt h. Entrywise, for another functional, the disc is no disc."""
-    errors, goal = [], 2e-5
-    for n in (32, 64):
+    errors, goal = [], 3e-5
+    for n in (16, 32):
         f = disc(n)
         problem = rof(f, NU, name, 1 / n, "periodic")
         u = by_pdhg(problem, goal)
         errors.append(float((f * (u - INSIDE) ** 2 + (1 - f) * (u - OUTSIDE) ** 2).mean().sqrt()))
     rate, energy = math.log2(errors[0] / errors[1]), float(problem(u))
     if name in ISOTROPIC:
-        assert 0.38 < rate < 0.55
+        assert 0.38 < rate < 0.52
         assert abs(energy - ENERGY) < 1.3e-3
-        assert abs(u[32, 32] - INSIDE) < 0.022 and abs(u[0, 0] - OUTSIDE) < 0.007
+        assert abs(u[16, 16] - INSIDE) < 0.035 and abs(u[0, 0] - OUTSIDE) < 0.01
     else:
-        assert rate < 0.2 and errors[1] > 0.06
-        assert energy - ENERGY > 7e-3
-        assert INSIDE - u[32, 32] > 0.09 and u[0, 0] - OUTSIDE > 0.02
-    known = MEASURED.get(name.replace("forward differences, ", "Haar, "))
-    if known is not None:
-        assert -1e-5 < energy - known[0] < 3 * goal
-        assert errors[1] == pytest.approx(known[1], abs=2e-4)
+        assert rate < 0.2 and errors[1] > 0.07
+        assert energy - ENERGY > 6e-3
+        assert INSIDE - u[16, 16] > 0.1 and u[0, 0] - OUTSIDE > 0.02
+    if name in MEASURED:
+        assert -1e-6 < energy - MEASURED[name][0] < 2 * goal
+        assert errors[1] == pytest.approx(MEASURED[name][1], abs=5e-4)
 
 
 @pytest.mark.paper("(3.2)")
 def test_the_square_is_the_disc_of_the_entrywise_variation() -> None:
     """Side 1/2: 1 - 8 nu inside and (8/3) nu outside, exactly and on every grid; isotropic, the corners are eroded."""
-    n, nu = 16, 0.05
+    n, nu = 8, 0.05
     f = torch.zeros(n, n, dtype=torch.float64)
-    f[4:12, 4:12] = 1
-    exact = torch.where(f > 0, 1 - 8 * nu, 8 * nu / 3)
-    for name in DISCRETISATIONS:
+    f[2:6, 2:6] = 1
+    exact = 8 * nu / 3 + (1 - 8 * nu - 8 * nu / 3) * f
+    for name in ("forward differences, entrywise", "Haar, entrywise", "Haar, two bands"):
         problem = rof(f, nu, name, 1 / n, "periodic")
         u = by_pdhg(problem, 1e-6)
         if name in ISOTROPIC:
-            assert u[4, 4] < 0.56 and u[8, 8] > 0.62
-        elif name == "Haar, entrywise":
-            assert problem(u) == pytest.approx(0.0733333, rel=1e-4)
-            torch.testing.assert_close(u, exact, rtol=0, atol=2e-3)
+            assert u[2, 2] < 0.56 and u[4, 4] > 0.62
         else:
-            assert problem(u) == pytest.approx(
-                nu * 2 * (0.6 - 0.4 / 3) + (0.4**2 / 4 + (0.4 / 3) ** 2 * 0.75) / 2, rel=1e-4
-            )
+            assert problem(u) == pytest.approx(0.22 / 3, rel=1e-4)
             torch.testing.assert_close(u, exact, rtol=0, atol=2e-3)
 
 
@@ -189,34 +183,33 @@ def test_the_square_is_the_disc_of_the_entrywise_variation() -> None:
 
 @discretised
 def test_the_mean_and_the_units(name: str) -> None:
-    """mean u = mean f; f + c gives u + c; c f with c nu gives c u; only nu/h counts."""
-    f, nu, h = random(8, 8), 0.2, 0.5
-    u = by_fista(rof(f, nu, name, h))
-    close = {"rtol": 0.0, "atol": 1e-3}
-    torch.testing.assert_close(u.mean(), f.mean(), rtol=0, atol=1e-12)
-    torch.testing.assert_close(by_fista(rof(f + 3, nu, name, h)), u + 3, **close)
-    torch.testing.assert_close(by_fista(rof(10 * f, 10 * nu, name, h)), 10 * u, rtol=0, atol=1e-2)
-    torch.testing.assert_close(by_fista(rof(f, nu / h, name, 1.0)), u, **close)
+    """mean u = mean f; f + c gives u + c; c f with c nu gives c u; only nu/h counts: at every step of FISTA."""
+    f, nu, h = random(6, 7), 0.2, 0.5
+    u = by_fista(rof(f, nu, name, h), 20)
+    torch.testing.assert_close(u.mean(), f.mean())
+    torch.testing.assert_close(by_fista(rof(f + 3, nu, name, h), 20), u + 3)
+    torch.testing.assert_close(by_fista(rof(10 * f, 10 * nu, name, h), 20), 10 * u)
+    torch.testing.assert_close(by_fista(rof(f, nu / h, name, 1.0), 20), u)
 
 
 @discretised
-def test_a_large_weight_leaves_the_mean(name: str) -> None:
-    """From a finite nu on, for f - mean f = nu div v with |v| <= 1; splines keep the stripes that they do not see."""
-    f = random(8, 8)
-    u = by_fista(rof(f, 50.0, name, 1.0, "periodic"))
-    blind = {"Haar, two bands": 1, "Haar, entrywise": 1, "linear splines, first pair": 3}.get(name, 0)
-    signs = (-1.0) ** torch.arange(8.0, dtype=torch.float64)
-    free = [torch.outer(signs, signs), signs.expand(8, 8), signs[:, None].expand(8, 8)][:blind]
-    exact = f.mean() + sum((v * (v * f).mean() for v in free), torch.zeros_like(f))
-    torch.testing.assert_close(u, exact, rtol=0, atol=1e-6)
+def test_a_large_weight_leaves_what_the_gradient_does_not_see(name: str) -> None:
+    """From a finite nu on u is the projection of f on the null space of grad: the mean, and blind patterns."""
+    f = random(6, 6)
+    problem = rof(f, 20.0, name, 1.0, "periodic")
+    unseen = problem.J.D.spectrum((6, 6)) < 1e-12
+    blind = {"Haar, two bands": 1, "Haar, entrywise": 1, "linear splines, first pair": 11}
+    assert unseen.sum() == 1 + blind.get(name, 0)
+    u = by_fista(problem, 150)
+    torch.testing.assert_close(u, torch.fft.ifft2(torch.fft.fft2(f) * unseen).real, rtol=0, atol=1e-6)
 
 
 def test_denoising_is_a_contraction_and_keeps_the_order_of_pictures() -> None:
     """|u - v| <= |f - g|; and f <= g gives u <= v, for differences entry by entry."""
-    f = random(8, 8)
-    g = f + torch.rand(8, 8, dtype=torch.float64)
+    f = random(6, 6)
+    g = f + torch.rand(6, 6, dtype=torch.float64)
     for isotropic in (True, False):
-        u, v = (by_fista(ROF(x, 0.3, None, isotropic), 800) for x in (f, g))
+        u, v = (by_fista(ROF(x, 0.3, None, isotropic), 250) for x in (f, g))
         assert torch.dist(u, v) <= torch.dist(f, g)
         assert u.min() >= f.min() and u.max() <= f.max()
         if not isotropic:
@@ -230,7 +223,7 @@ def test_denoising_is_a_contraction_and_keeps_the_order_of_pictures() -> None:
 @pytest.mark.parametrize("grad", [Gradient(0.5), haar_gradient(0.5), spline_gradient(0.5)], ids=["D", "haar", "spline"])
 def test_an_implicit_step_of_the_flow_is_denoising(grad: Gradient) -> None:
     """u = f + dt F(u) is the equation of ROF with nu = dt, and F of the flow with f, nu vanishes there."""
-    f, nu, eps = random(8, 8), 0.15, 0.2
+    f, nu, eps = random(6, 6), 0.15, 0.2
     with torch.no_grad():
         step = Implicit(TVFlow(grad, eps), nu)(f)
         lagged = run(LaggedDiffusivity(ROF(f, nu, grad), eps, tol=1e-12), f, k=150).u
@@ -239,10 +232,10 @@ def test_an_implicit_step_of_the_flow_is_denoising(grad: Gradient) -> None:
 
 
 def test_the_implicit_step_tends_to_the_minimiser_of_rof() -> None:
-    f, nu = random(8, 8), 0.15
-    best = by_fista(ROF(f, nu, Gradient(0.5)), 1000)
+    f, nu = random(5, 5), 0.15
+    best = by_fista(ROF(f, nu, Gradient(0.5)), 400)
     away = []
-    for eps in (0.3, 0.03):
+    for eps in (0.5, 0.05):
         u = Implicit(TVFlow(Gradient(0.5), eps), nu, tol=1e-8)(f)
         away.append(torch.dist(u, best))
     assert away[1] < 0.2 * away[0]
@@ -306,16 +299,20 @@ def test_derivatives_flow_through_the_steps(method: type) -> None:
 # ---- the default steps ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("nu", [0.02 / 32, 3 / 32])
+@pytest.mark.parametrize("nu", [0.02 / 24, 3 / 24])
 def test_the_ratio_is_within_a_factor_of_three_of_the_best(nu: float) -> None:
-    """Of the steps that PDHG needs with ratios from a tenth to ten times the default, on a disc."""
-    problem = ROF(disc(32), nu, Gradient(1 / 32))
-    needed = []
-    for factor in (0.1, 0.3, 1.0, 3.0, 10.0):
-        step = PDHG(problem, ratio=factor * problem.ratio)
+    """No ratio from a hundredth to a hundred times the default needs less than a third of its steps, on a disc."""
+    problem = ROF(disc(24), nu, Gradient(1 / 24))
+
+    def steps(ratio: float, most: int) -> int:
+        step = PDHG(problem, ratio=ratio)
         s, k = step.start(problem.E.f), 0
-        start = problem.gap(s.x, s.p)
-        while problem.gap(s.x, s.p) > 1e-3 * start and k < 1500:
+        goal = 1e-3 * problem.gap(s.x, s.p)
+        while problem.gap(s.x, s.p) > goal and k < most:
             s, k = step(s), k + 1
-        needed.append(k)
-    assert needed[2] <= 3 * min(needed) < 1500
+        return k
+
+    needed = steps(problem.ratio, 1000)
+    assert needed < 1000
+    for factor in (0.01, 0.1, 0.3, 3.0, 10.0, 100.0):
+        assert steps(factor * problem.ratio, needed // 3) == needed // 3

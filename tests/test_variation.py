@@ -284,13 +284,13 @@ def test_a_constant_does_not_drown_the_gap(name: str) -> None:
 @pytest.mark.paper("(3.2)")
 @discretised
 def test_five_solvers_find_the_minimiser_of_rof(name: str) -> None:
-    h, nu, f = 0.5, 0.1, picture(8)
+    h, nu, f = 0.5, 0.1, picture(6)
     problem = rof(f, nu, name, h, "periodic")
     best, _ = solved(problem, 1e-7)
     for method in (PDHG, SplitBregman):
         step = method(problem)
         with torch.no_grad():
-            end = run(step, f, k=120)
+            end = run(step, f, k=60)
         gap = problem.gap(end.u, step.dual(end.x))
         assert gap < 1e-4
         assert torch.dist(end.u, best) <= (math.sqrt(2 * gap) + math.sqrt(2e-7)) / h  # h^2/2 |u - u*|^2 <= gap

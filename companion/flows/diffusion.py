@@ -15,8 +15,8 @@ All are F(u) = -grad^T(g grad u) with one matrix grad and its transpose, which h
                     columns of a small grid.
 
 The discrete Perona-Malik flow keeps its extrema although (3.3) diffuses backwards: g > 0 is all that is needed. It does
-so on every grid, and yet no solution of (3.3) is approached as h -> 0: slopes beyond K^{1/2} break into steps, which get
-ever steeper, like 1/h, while the averages over them move ever less. With sigma > 0 the error falls like h^2.
+so on every grid, and yet no solution of (3.3) is approached as h -> 0: slopes beyond K^{1/2} break into steps, which
+get ever steeper, like 1/h, while the averages over them move ever less. With sigma > 0 the error falls like h^2.
 
 Paper: (3.3), Section 3.  Notebooks: 05, 06, 08.
 """

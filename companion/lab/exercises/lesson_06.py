@@ -131,11 +131,9 @@ def bounds(answer: Any) -> str | None:
             8 / 3: "upside down: 2/|a| with |a| = 16/3",
             1 / 16: "the division by 6 is missing in the symbol",
         }
-        if second > 3 / 8:
-            excess = 1 - second * 16 / 3
-            otherwise = f"the second: with dt = {second:.4g} h^2 the checkerboard is multiplied by {excess:.3g}"
-        else:
-            otherwise = f"the second: dt = {second:.4g} h^2 is stable, but it is not the largest such step"
+        grows = f"the checkerboard is multiplied by {1 - second * 16 / 3:.3g}"
+        what = grows if second > 3 / 8 else "the scheme is stable, but this is not the largest such step"
+        otherwise = f"the second: with dt = {second:.4g} h^2 {what}"
         return next((s for v, s in slips.items() if close(second, v)), otherwise)
     return None
 
