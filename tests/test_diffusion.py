@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import scipy.ndimage
-import scipy.optimize
 import sympy
 import torch
 from torch import Tensor
@@ -325,7 +324,7 @@ def test_32_total_variation_flow_is_steepest_descent(grad: LinearOperator) -> No
 
 @pytest.mark.paper("(3.2)")
 def test_32_an_implicit_step_of_total_variation_flow_is_rof() -> None:
-    """z = f + dt div(grad z / |grad z|) minimises dt TV(z) + |z - f|^2 / 2, by PDHG. With eps the objective is larger by
+    """z = f + dt div(grad z / |grad z|) minimises dt TV(z) + |z - f|^2 / 2, by PDHG. With eps the objective grows by
     at most dt N eps, N pixels, and it is strongly convex: |z_eps - z|^2 <= 2 dt N eps.
     """
     h, dt = 0.5, 0.15

@@ -1,10 +1,9 @@
-"""(3.3): the conditions on g, one by one; K in closed form and by bisection; g + 2 s g' is the derivative of the flux."""
+"""(3.3): the conditions on g one by one; K in closed form and by bisection; g + 2 s g' as derivative of the flux."""
 
 import math
 from collections.abc import Callable
 
 import pytest
-import scipy.ndimage
 import scipy.optimize
 import sympy
 import torch
@@ -129,6 +128,7 @@ VIOLATIONS: list[tuple[Callable[[Tensor], Tensor], str]] = [
     (lambda s: 0.5 + 0.5 / (1 + s), r"g\(s\) -> 0 as s -> infinity; got g\(1e\+30\) = 0.5"),
     (torch.ones_like, "g\\(s\\) -> 0"),
     (lambda s: 0.9 * torch.exp(-s) + 0.1 * torch.exp(-s / 1e4), "one threshold K"),
+    (lambda s: 0.9 * torch.exp(-s) + 0.1 * (1 + s) ** -0.2, "one threshold K"),
     (lambda s: torch.ones(3), "entry by entry"),
     (lambda s: (1 / (1 + s)).sum(), "entry by entry"),
 ]

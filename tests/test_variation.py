@@ -290,7 +290,7 @@ def test_five_solvers_find_the_minimiser_of_rof(name: str) -> None:
     for method in (PDHG, SplitBregman):
         step = method(problem)
         with torch.no_grad():
-            end = run(step, f, k=60)
+            end = run(step, f, k=100)
         gap = problem.gap(end.u, step.dual(end.x))
         assert gap < 1e-4
         assert torch.dist(end.u, best) <= (math.sqrt(2 * gap) + math.sqrt(2e-7)) / h  # h^2/2 |u - u*|^2 <= gap

@@ -87,7 +87,8 @@ class LaggedDiffusivity(Solver):
 
     The Euler-Lagrange equation of nu h^d sum sqrt(|grad u|^2 + eps^2) + h^d/2 |A u - f|^2, its diffusivity taken from
     the last iterate. Each step minimises a parabola that lies above this smoothed energy and touches it at u, so that
-    the energy falls at every step; its minimum exceeds that of tv by at most nu eps times the area.
+    the energy falls at every step; its minimum exceeds that of tv by at most nu eps times the area, for each length
+    at a position: one if isotropic, else one for each component.
 
     problem  tv(A, f, nu) or ROF, isotropic or entrywise
     eps      > 0, a slope in the units of |grad u|

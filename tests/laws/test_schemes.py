@@ -1,6 +1,7 @@
 """What every scheme obeys: its order, its limit, a StabilityWarning beyond it; implicit ones keep extrema always."""
 
 import functools
+import itertools
 import math
 import warnings
 from collections.abc import Callable
@@ -91,7 +92,7 @@ def equations() -> list[tuple[str, Field, Tensor, float]]:
     """Heat in one and two dimensions, a nonlinear diffusion, one with a reaction: field, u_0, t."""
     nonlinear = Diffusion(Charbonnier(0.2), Gradient(0.5, 2, "periodic"))
     return [
-        ("heat-1d", Heat(0.5, 1), bump(8), 0.3),
+        ("heat-1d", Heat(0.5, 1), bump(8), 0.6),
         ("heat-2d", Heat(0.5, 2), bump(5, 6), 0.2),
         ("nonlinear-2d", nonlinear, bump(5, 6), 0.2),
         ("perona-malik-1d", PeronaMalik(Exponential(0.5), Gradient(0.5, 1)), bump(8), 0.3),
@@ -101,21 +102,27 @@ def equations() -> list[tuple[str, Field, Tensor, float]]:
 
 @functools.cache
 def exact(name: str) -> tuple[Field, Tensor, float, int, Tensor]:
-    """F, u_0, t, a number n of steps, and u(t) by RK4 in 32 n steps."""
+    """F, u_0, t, a number n of steps, and u(t) by RK4 in 8 n steps."""
     F, u, t = next(rest for label, *rest in equations() if label == name)
-    n = math.ceil(4 * t / F.max_dt)
-    return F, u, t, n, F.flow(u, t, t / (32 * n), RK4).u
+    n = math.ceil(2 * t / F.max_dt)
+    return F, u, t, n, F.flow(u, t, t / (8 * n), RK4).u
 
 
 @every
 @pytest.mark.parametrize("name", [name for name, *_ in equations()])
 def test_the_slope_of_the_error_is_the_order(example: SchemeExample, name: str) -> None:
-    """log2 of two successive errors at a fixed time."""
+    """log2 of two successive errors at a fixed time; of RK4's, two successive differences."""
     F, u, t, n, end = exact(name)
     order = example.make(F, t / n).order
-    counts = (4 * n, 8 * n) if order == 4 else (n, 2 * n) if example.make is Implicit else (2 * n, 4 * n)
-    errors = [float((run(example.make(F, t / k), u, k=k).u - end).norm()) for k in counts]
+    counts = (4, 8) if example.make is Implicit else (4 * n, 8 * n, 16 * n)
+    ends = [run(example.make(F, t / k), u, k=k).u for k in counts]
+    errors = (
+        [float((a - b).norm()) for a, b in itertools.pairwise(ends)]
+        if order == 4
+        else [float((a - end).norm()) for a in ends[-2:]]
+    )
     assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.1)
+    assert errors[1] < 0.02 * float((u - end).norm()) or example.make is Implicit
 
 
 # ---- the limit --------------------------------------------------------------------------------------------------
@@ -227,7 +234,7 @@ def outside(u: Tensor, v: Tensor, d: int) -> float:
 DIFFUSIONS: list[tuple[Field, tuple[int, ...]]] = [
     (Heat(0.5, 1, "periodic"), (9,)),
     (PeronaMalik(Exponential(1.0), Gradient(0.5)), (5, 6)),
-    (PeronaMalik(Exponential(1.0), Gradient(0.5, 2, "periodic"), 0.7), (5, 6)),
+    (PeronaMalik(Exponential(1.0), Gradient(0.5, 2, "periodic"), 0.7), (3, 4)),
     (Diffusion(Charbonnier(0.3), Gradient(0.5, 3)), (3, 4, 3)),
     (TVFlow(Gradient(0.5), 0.1), (5, 6)),
 ]
@@ -342,7 +349,7 @@ def test_gradients_flow_through_an_implicit_step(example: SchemeExample) -> None
     def step(u: Tensor, sigma: Tensor) -> Tensor:
         return example.make(Diffusion(lambda s: torch.exp(-s / (2 * sigma**2)), Gradient()), 0.7)(u)
 
-    assert torch.autograd.gradcheck(step, (u, sigma), atol=1e-6, nondet_tol=1e-12)
+    assert torch.autograd.gradcheck(step, (u, sigma), atol=1e-6, nondet_tol=1e-12, fast_mode=True)
 
 
 def test_the_gradient_of_an_implicit_step_can_be_left_out() -> None:

@@ -11,28 +11,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from companion import ROF, GaussianNoise, Gradient, Identity, SplitBregman, run, tikhonov
+from companion import ROF, GaussianNoise, Gradient, Identity, SplitBregman, tikhonov
 from companion.lab.explorers.drawing import SIGMA, SIGNED, Answer, stack
 from companion.lab.images import camera
 from companion.lab.quality import psnr
 from companion.lab.raster import beside, enlarged, pixels
 
-STEPS = 14
+LEVELS = ((4, 40), (2, 20), (1, 12))  # the side of a pixel, and how many steps on that grid
 
 
 def variation(picture: str = "photograph", model: str = "TV", nu: float = 0.1, n: int = 128) -> Answer:
     """Denoising: the data, and the restored picture; below what was taken away, and the middle row (truth in black).
 
     nu is counted in pixels, h = 1; "squares" has nu |grad u|^2 in place of nu |grad u|. TV is what some steps of split
-    Bregman reach from the data, near the minimiser unless nu is large. Noise of deviation 0.1.
+    Bregman reach, for nu > 0.07 from coarser grids: within 0.006 of the minimiser on average. Noise of deviation 0.1.
     """
     u, f = data(picture, n)
     with torch.no_grad():
         if model == "squares":
             v = tikhonov(Identity(), f, 20 * nu, Gradient()).minimiser(1e-3)
         else:
-            problem = ROF(f, nu, Gradient(), isotropic=model == "TV")
-            v = run(SplitBregman(problem, rho=2 * nu**0.5), f, k=STEPS).u
+            v = rof(f, nu, isotropic=model == "TV")
     inner = v[n // 2 - n // 8 : n // 2 + n // 8, n // 2 - n // 8 : n // 2 + n // 8]
     facts = {
         "PSNR": f"{psnr(v, u):.2f} dB",
@@ -43,6 +42,31 @@ def variation(picture: str = "photograph", model: str = "TV", nu: float = 0.1, n
     above = beside(pixels(f), pixels(v))[..., None].repeat(3, axis=2)
     below = beside(pixels(f - v, -0.4, 0.4, SIGNED), plot(u[n // 2], v[n // 2]))
     return enlarged(stack(above, below), 2), facts
+
+
+def rof(f: Tensor, nu: float, isotropic: bool) -> Tensor:
+    """ROF's picture, nearly: split Bregman on means over 4 x 4 and 2 x 2 pixels, then on f, each from the last u and v.
+
+    A step reaches the neighbours, so a contrast is equalised over a large region on a coarse grid, noise on the fine.
+    """
+    state: tuple[Tensor, Tensor] | None = None
+    for side, k in LEVELS if nu > 0.07 and f.shape[-1] % 4 == 0 else ((1, 14),):
+        weight = nu / side  # the unit is the pixel
+        data = f.unfold(0, side, side).unfold(1, side, side).mean((-2, -1))
+        solver = SplitBregman(ROF(data, weight, Gradient(), isotropic), rho=2 * weight**0.5)
+        x = solver.start(data if state is None else enlarge(state[0]))
+        if state is not None:
+            x = x._replace(b=enlarge(state[1]) * weight / solver.rho)
+        for _ in range(k):
+            x = solver(x)
+        state = x.x, solver.rho * x.b / weight
+    assert state is not None
+    return state[0]
+
+
+def enlarge(v: Tensor) -> Tensor:
+    """Every pixel twice along both axes."""
+    return v.repeat_interleave(2, -2).repeat_interleave(2, -1)
 
 
 @functools.lru_cache(maxsize=3)
