@@ -77,6 +77,9 @@ LINEAR_SOLVES = "tests/test_linear_solves.py::"
 MODELS = "tests/test_models.py::"
 SOLVERS = "tests/test_solvers.py::"
 TGV = "tests/test_tgv.py::"
+GRADIENTS = "tests/test_gradients.py::"
+VARIATION = "tests/test_variation.py::"
+BREGMAN = "tests/test_bregman.py::"
 MUMFORD_SHAH = "tests/test_mumford_shah.py::"
 STENCILS = "tests/test_stencils.py::"
 TENSOR = "tests/test_tensor.py::"
@@ -911,6 +914,79 @@ MUTANTS = [
         "flows/axioms.py",
         {"v.amax(axes) - u.amax(axes)": "v.amax(axes) - u.max()"},
         AXIOMS + "test_the_maximum_principle_sees_each_side_and_each_picture",
+    ),
+    # total variation
+    Mutant(
+        "the total variation of a plane with h, not its square",
+        "energies/variation.py",
+        {"self.length(self.nu * grad.h**grad.dim)": "self.length(self.nu * grad.h)"},
+        VARIATION + "test_the_value_by_its_formula",
+    ),
+    Mutant(
+        "the picture of a multiplier forgets the weight of the data",
+        "energies/variation.py",
+        {"self.E.f.to(u.dtype) - u / self.E.weight": "self.E.f.to(u.dtype) - u"},
+        VARIATION + "test_the_gap_is_that_of_duality",
+    ),
+    Mutant(
+        "the ball of the dual has the radius nu, whatever h",
+        "energies/variation.py",
+        {"K, radius = rof.K, rof.J.nu * rof.J.D.h ** (rof.J.D.dim - 1)": "K, radius = rof.K, rof.J.nu"},
+        VARIATION + "test_five_solvers_find_the_minimiser_of_rof",
+    ),
+    Mutant(
+        "the field is clipped component by component, as if entrywise",
+        "energies/variation.py",
+        {"- 1) if rof.J.isotropic else Box": "- 1) if not rof.J.isotropic else Box"},
+        VARIATION + "test_the_dual_problem",
+    ),
+    Mutant(
+        "a ball of sigma times no radius",
+        "energies/norms.py",
+        {"return self.norm.prox(p, sigma)": "return self.norm.prox(p, 1.0)"},
+        FUNCTIONALS + "test_the_proximal_point_of_the_conjugate_is_its_minimiser[ball]",
+    ),
+    Mutant(
+        "a frame gradient loses the sign of C_alpha",
+        "operators/gradients.py",
+        {"weights = [1 / self._constant(ell)": "weights = [1 / abs(self._constant(ell))"},
+        GRADIENTS + "test_a_ramp_has_the_gradient_of_its_slope",
+    ),
+    Mutant(
+        "a second derivative over h",
+        "operators/gradients.py",
+        {"self.h ** sum(alpha[0] for alpha in orders)": "self.h ** max(alpha[0] for alpha in orders)"},
+        GRADIENTS + "test_the_weight_of_a_band_is_one_over_its_constant",
+    ),
+    Mutant(
+        "Haar's border is mirrored, not cut",
+        "operators/gradients.py",
+        {"any(q.parity() == 0 for q in used)": "all(q.parity() == 2 for q in used)"},
+        GRADIENTS + "test_a_cut_border_counts_only_where_all_filters_lie_inside",
+    ),
+    Mutant(
+        "the eigenvalues of D^T D with sin^2 w for sin^2 w/2",
+        "operators/differences.py",
+        {"torch.sin(torch.pi * torch.arange(n": "torch.sin(2 * torch.pi * torch.arange(n"},
+        GRADIENTS + "test_the_spectrum_is_that_of_the_square_on_a_torus[differences]",
+    ),
+    Mutant(
+        "the cosine transform of a picture that is repeated, not mirrored",
+        "flows/bregman.py",
+        {"v = torch.cat([v, v.flip(axis)], axis)": "v = torch.cat([v, v], axis)"},
+        BREGMAN + "test_the_normal_equations_are_solved",
+    ),
+    Mutant(
+        "lagged diffusivity with eps for its square",
+        "flows/bregman.py",
+        {"return (s + self.eps**2).rsqrt()": "return (s + self.eps).rsqrt()"},
+        BREGMAN + "test_a_step_of_lagged_diffusivity_in_matrices",
+    ),
+    Mutant(
+        "split Bregman shrinks by lam rho",
+        "flows/bregman.py",
+        {"d = R.prox(Kx + s.b, 1 / self.rho)": "d = R.prox(Kx + s.b, self.rho)"},
+        BREGMAN + "test_a_step_of_split_bregman_in_matrices",
     ),
     # the spine
     Mutant(
