@@ -286,17 +286,17 @@ def test_a_constant_does_not_drown_the_gap(name: str) -> None:
 def test_five_solvers_find_the_minimiser_of_rof(name: str) -> None:
     h, nu, f = 0.5, 0.1, picture(6)
     problem = rof(f, nu, name, h, "periodic")
-    best, _ = solved(problem, 1e-7)
+    best, _ = solved(problem, 1e-6)
     for method in (PDHG, SplitBregman):
         step = method(problem)
         with torch.no_grad():
             end = run(step, f, k=100)
         gap = problem.gap(end.u, step.dual(end.x))
         assert gap < 1e-4
-        assert torch.dist(end.u, best) <= (math.sqrt(2 * gap) + math.sqrt(2e-7)) / h  # h^2/2 |u - u*|^2 <= gap
+        assert torch.dist(end.u, best) <= (math.sqrt(2 * gap) + math.sqrt(2e-6)) / h  # h^2/2 |u - u*|^2 <= gap
     area = f.numel() * h**2 * (1 if problem.J.isotropic else 2)  # a smoothed length is eps too long at most
     away = []
-    for eps, k in ((1e-1, 10), (1e-2, 40)):
+    for eps, k in ((1e-1, 6), (1e-2, 20)):
         with torch.no_grad():
             u = run(LaggedDiffusivity(problem, eps), f, k=k).u
         assert problem(u) - problem(best) <= nu * eps * area
@@ -308,7 +308,7 @@ def test_five_solvers_find_the_minimiser_of_rof(name: str) -> None:
 @discretised
 def test_the_dual_problem(name: str) -> None:
     """h^d/2 |u|^2 at the picture u of a field; its Lipschitz constant; the rate O(1/k^2) of FISTA; |v| <= 1."""
-    h, nu, f = 0.5, 0.1, picture(10)
+    h, nu, f = 0.5, 0.1, picture(8)
     problem = rof(f, nu, name, h)
     dual = rof_dual(problem)
     p = fields(problem.J, f, nu * h)
@@ -317,10 +317,10 @@ def test_the_dual_problem(name: str) -> None:
     torch.testing.assert_close(dual.gap(p), problem.gap(u, p))
     assert torch.equal(dual.decode(dual.encode(f)), f)
     assert dual(1.5 * nu * h * p / p.abs().max()).isinf()
-    D = dense(problem.K, (10, 10))
+    D = dense(problem.K, (8, 8))
     L = dual.E.lipschitz()
     assert 0.8 * L < float(torch.linalg.matrix_norm(D, 2)) ** 2 / h**2 <= L * (1 + 1e-12)
-    _, best = solved(problem, 1e-6)
+    _, best = solved(problem, 1e-5)
     step = FISTA(dual)
     s = step.start(f)
     for k in range(1, 60):
