@@ -33,6 +33,7 @@ from companion import (
 )
 from companion.flows.bregman import _diagonal, normal_solver, solve_from
 from companion.flows.splitting import Split
+from companion.lab import camera
 from tests.laws.registry import dense, some
 
 SHAPE = (6, 7)
@@ -198,11 +199,26 @@ def test_split_bregman_takes_other_problems_too() -> None:
             assert float(problem(run(SplitBregman(problem, 2.0), f, k=40).x)) == pytest.approx(best, rel=1e-4)
 
 
-def test_the_default_rho_is_the_reciprocal_of_the_ratio() -> None:
+def test_the_defaults_of_both_splittings_belong_together() -> None:
     problem = ROF(blocks(Identity()), 0.1, Gradient(0.5))
     norm = float(problem.K.norm(problem.E.f))
-    assert SplitBregman(problem).rho == pytest.approx(norm / problem.ratio)
+    assert SplitBregman(problem).rho == pytest.approx(0.3 * norm / problem.ratio)
     assert PDHG(problem).tau == pytest.approx(problem.ratio / norm)
+
+
+@pytest.mark.parametrize("nu", [2e-3, 2e-2])
+@pytest.mark.parametrize("name", ["denoising", "blur", "half the pixels"])
+def test_the_default_steps_come_near_the_minimum(name: str, nu: float) -> None:
+    """Of a photograph: 60 steps of split Bregman and 100 of PDHG end at most 2 % above the least value found."""
+    known = torch.rand(32, 32) < 0.5
+    A = {"denoising": Identity(), "blur": Blur(gaussian_kernel(1.2)), "half the pixels": Mask(known)}[name]
+    f = A(camera(64)[16:48, 16:48] + 0.02 * torch.randn(32, 32, dtype=torch.float64))
+    problem = tv(A, f, nu, Gradient(boundary="periodic"))
+    with torch.no_grad():
+        ends = [problem(run(solver(problem), f, k=k).x) for solver, k in ((SplitBregman, 60), (PDHG, 100))]
+        best = problem(run(SplitBregman(problem), f, k=600).x)
+    assert best * (1 - 1e-6) <= min(ends)
+    assert max(ends) < 1.02 * best
 
 
 # ---- lagged diffusivity -----------------------------------------------------------------------------------------

@@ -111,20 +111,23 @@ class TVModel(Problem):
         self.J = J
         data = self.E.domain()
         self.K(data)  # a picture too small or of too few axes is answered now
-        self.ratio = _ratio(float(data.abs().max()) if data.numel() else 0.0, J)
+        self.ratio = _ratio(
+            24.0 if isinstance(A, Identity) else 4.0, float(data.abs().max()) if data.numel() else 0.0, J
+        )
 
     def field(self, p: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """v = p / (nu h^{d-1}), |v| <= 1: the field of (3.1) of a multiplier p of K u."""
         return p / (self.J.nu * self.J.D.h ** (self.J.D.dim - 1))
 
 
-def _ratio(size: float, J: TotalVariation) -> float:
-    r"""|K| / rho with rho = 24 h^d (nu / (h max |A^T f|))^{1/2}: PDHG's ratio of the sizes of u and p.
+def _ratio(factor: float, size: float, J: TotalVariation) -> float:
+    r"""|K| / rho, rho = factor h^d (nu / (h max |A^T f|))^{1/2}: PDHG's ratio of the sizes of u and p.
 
-    Within a factor of 3 of the best on discs and a photograph, from nu = h/50 to 3 h.
+    The factor is 24 for A = I: within 3 of the best on discs and a photograph, nu = h/50 to 3 h. For a blur, a mask and
+    half of the frequencies of the photograph, nu = h/1000 to h/10, the best factors are from 1 to 12.
     """
     h, d = J.D.h, J.D.dim
-    return (J.D.bound * h * h) ** 0.5 / (24 * h**d * (J.nu / (h * size)) ** 0.5) if size > 0 else 1.0
+    return (J.D.bound * h * h) ** 0.5 / (factor * h**d * (J.nu / (h * size)) ** 0.5) if size > 0 else 1.0
 
 
 class ROF(TVModel):

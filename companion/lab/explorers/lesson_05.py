@@ -49,19 +49,18 @@ def rof(f: Tensor, nu: float, isotropic: bool) -> Tensor:
 
     A step reaches the neighbours, so a contrast is equalised over a large region on a coarse grid, noise on the fine.
     """
-    state: tuple[Tensor, Tensor] | None = None
+    u = v = f[:0]
     for side, k in LEVELS if nu > 0.07 and f.shape[-1] % 4 == 0 else ((1, 14),):
         weight = nu / side  # the unit is the pixel
         data = f.unfold(0, side, side).unfold(1, side, side).mean((-2, -1))
         solver = SplitBregman(ROF(data, weight, Gradient(), isotropic), rho=2 * weight**0.5)
-        x = solver.start(data if state is None else enlarge(state[0]))
-        if state is not None:
-            x = x._replace(b=enlarge(state[1]) * weight / solver.rho)
+        x = solver.start(enlarge(u) if len(u) else data)
+        if len(u):
+            x = x._replace(b=enlarge(v) * weight / solver.rho)
         for _ in range(k):
             x = solver(x)
-        state = x.x, solver.rho * x.b / weight
-    assert state is not None
-    return state[0]
+        u, v = x.x, solver.rho * x.b / weight
+    return u
 
 
 def enlarge(v: Tensor) -> Tensor:
