@@ -42,7 +42,7 @@ class SplitBregman(Solver):
     every rho > 0.
 
     problem  E = w/2 |A x - f|^2 and R with a proximal map, such as tv(A, f, nu)
-    rho      > 0; the speed, not the limit, depends on it. By default 0.3 |K| / `problem.ratio`, else
+    rho      > 0; the speed, not the limit, depends on it. By default |K| / `problem.ratio`, else
              `penalty(problem)`
     tol      where the first line has no closed form: the relative residual of its conjugate gradients
 
@@ -59,7 +59,8 @@ class SplitBregman(Solver):
             )
         check_proximal(self.name, problem)
         if rho is None and problem.ratio:
-            rho = 0.3 * float(problem.K.norm(E.domain())) / problem.ratio  # measured as the ratio was
+            rho = float(problem.K.norm(E.domain())) / problem.ratio
+            rho *= 1.0 if isinstance(E.A, Identity) else 0.3  # measured, as the ratio was
         self.rho = penalty(problem) if rho is None else check_step(self.name, "rho", rho)
         self.solve = normal_solver(E.A, problem.K, E.weight, self.rho, E.domain(), tol)
 
