@@ -203,14 +203,14 @@ def test_without_a_slope_the_objective_is_that_of_tv() -> None:
 def test_the_gap_falls_to_zero_and_bounds_the_distance(h: float) -> None:
     f = (grid(24)[0] > 0.4).double() + grid(24)[1] + 0.1 * random(24, 24)
     problem = tgv(Identity(), f, 0.1 * h, 0.2 * h**2, h)
-    ends = [problem.solve(PDHG, k=k, tol=None) for k in (50, 200, 800, 2400)]
+    ends = [problem.solve(PDHG, k=k, tol=None) for k in (50, 200, 800)]
     least = problem(ends[-1].x)
     gaps = [float(problem.gap(end.x.x, end.x.p) / least) for end in ends]
     for gap, end in zip(gaps, ends, strict=True):
         assert gap >= (problem(end.x) - least) / least - 1e-9
     for before, after in itertools.pairwise(gaps):  # at least like 1 / k
         assert 0 <= after < before / 3
-    assert gaps[-1] < 1e-4
+    assert gaps[-1] < 1e-3
 
 
 @quiet
