@@ -272,6 +272,17 @@ def test_the_flux_of_fast_decay_is_largest_at_the_contrast() -> None:
     assert start.grad is not None and not start.grad.any()
 
 
+@each_stencil
+def test_the_frozen_flow_has_the_tensor_of_its_picture(stencil: Stencil) -> None:
+    """F(u) = L(u) u, and L(u) v = div(D(u) grad v) for another picture v."""
+    u, v = torch.rand(2, 9, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    F = CoherenceEnhancing(0.1, rho=1.0, stencil=stencil, h=0.5)
+    L = F.frozen(u)
+    torch.testing.assert_close(L(u), F(u), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(L(v), stencil.divergence(F.tensor(u), v, 0.5), rtol=1e-12, atol=1e-12)
+    assert float((L(v) - F(v)).abs().max()) > 1e-3
+
+
 def test_a_run_is_a_flow() -> None:
     u, F = random(8, 8), FLOWS["EED"]()
     torch.testing.assert_close(run(Euler(F, 0.25), u, k=4).u, F.flow(u, 1.0).u)

@@ -8,7 +8,10 @@ Both smooth u where there is no edge and let it jump where there is one; Mumford
 length of the edges, beta |Gamma|. For fixed edges each is a linear or convex problem in u, for fixed u the edges are
 found in closed form or by one linear system. No local minimum is promised to be the global one.
 
-Paper: Section 3 [115], Section 2 [26].  Notebook: 05.
+L. Ambrosio, V. M. Tortorelli, Approximation of functionals depending on jumps by elliptic functionals via
+Gamma-convergence, Comm. Pure Appl. Math. 43 (1990).
+
+Paper: Section 3 [115], Section 1 [26].  Notebook: 05.
 """
 
 from __future__ import annotations
@@ -42,9 +45,10 @@ class AmbrosioTortorelli(nn.Module):
 
     A, f         the measurement of u and the data
     alpha, beta  > 0: smoothness is charged alpha |grad u|^2 away from the edges, an edge beta for each unit of length
-    eps          > 0: the edges are about 4 eps wide; for eps -> 0 (with h / eps -> 0) the minimisers tend to one of
-                 Mumford and Shah's functional, so that eps should be one to three grid steps
-    delta        > 0, small: what conducts on an edge
+    eps          > 0: the edges are about 4 eps wide. For eps -> 0, with delta / eps -> 0 and h / eps -> 0, the energy
+                 Gamma-converges to Mumford and Shah's functional (Ambrosio and Tortorelli, 1990). On a grid eps is one
+                 to three steps; with eps = h an edge is found, and charged some 20 to 30 % more than beta
+    delta        > 0, small: what conducts on an edge. With delta fixed, eps -> 0 would forbid every jump
     h, dim       the grid step and the dimension d;  boundary "reflect" or "periodic"
 
     Between the pixels n and n + e_i the conductivity is the mean of v^2 at both, plus delta, so that the energy is the

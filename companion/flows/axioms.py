@@ -11,11 +11,13 @@ r"""The axioms of a scale space as measurements: how far a flow T: (u, t) -> u(t
     mean                 sum T_t u = sum u                         equations in divergence form
     locality             u = v near x implies T_t u(x) = T_t v(x) + o(t)     differential equations
 
-By [3], a flow with recursivity, regularity, locality, the comparison principle and the invariance to translations is a
-second-order equation u_t = F(Hess u, grad u, u, x, t), F increasing in the Hessian. Each function here returns a
-*defect* >= 0, largest over all pixels and all pictures of a batch: 0 is a law that holds, rounding is about 1e-15. What
-breaks a law may be the equation (Perona-Malik: comparison), the grid (forward differences: rotation), or the step in
-time (recursivity, where t is no multiple of dt).
+By [3], a flow with recursivity, regularity (|T_t(f + h g) - T_t f - h g| <= C h t for smooth f and g, h, t <= 1, with
+a C that depends on f and g), locality and the comparison principle is a second-order equation
+u_t = F(Hess u, grad u, u, x), F non-decreasing in the Hessian; translation and grey shift remove x and u. ([3] asks for
+less than T_{s+t} = T_t T_s, and F may then depend on t.) Each function here returns a *defect* >= 0, largest over all
+pixels and all pictures of a batch: rounding is about 1e-15, and 0 is a law not violated by these data. What breaks a
+law may be the equation (Perona-Malik: comparison), the grid (forward differences: rotation, and comparison under the
+flow of TV), or the step in time (recursivity, where t is no multiple of dt).
 
 The last `dim` axes are space, in pixels. Paper: Section 3, [3].  Notebook: 06.
 """
@@ -54,7 +56,7 @@ def recursivity(T: Flow, u: Tensor, s: float, t: float) -> float:
 
 
 def maximum_principle(T: Flow, u: Tensor, t: float, dim: int = 2) -> float:
-    """max(0, max T_t u - max u, min u - min T_t u), for each picture: how far new extrema stand out."""
+    """max(0, max T_t u - max u, min u - min T_t u), for each picture: how far it leaves its range."""
     v, axes = T(u, t), tuple(range(-dim, 0))
     return _positive(torch.maximum(v.amax(axes) - u.amax(axes), u.amin(axes) - v.amin(axes)))
 

@@ -42,8 +42,8 @@ class SplitBregman(Solver):
     every rho > 0.
 
     problem  E = w/2 |A x - f|^2 and R with a proximal map, such as tv(A, f, nu)
-    rho      > 0; the speed, not the limit, depends on it. By default |K| / `problem.ratio`, else
-             `penalty(problem)`
+    rho      > 0; the speed, not the limit, depends on it. By default |K| / `problem.ratio` for A = I, 0.3 of it for
+             another A; without a ratio `penalty(problem)`
     tol      where the first line has no closed form: the relative residual of its conjugate gradients
 
     Raises ValueError for another E, and where R has no proximal map.

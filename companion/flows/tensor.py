@@ -111,6 +111,10 @@ class TensorDiffusion(Field):
         mean, half = (across + along) / 2, (across - along) / 2
         return _matrix(mean, torch.zeros_like(mean), mean) + half[..., None, None, :, :] * N
 
+    def frozen(self, u: Float[Tensor, "*batch H W"]) -> Callable[[Tensor], Tensor]:
+        """L(u): v -> div(D(u) grad v), linear in v; F(u) = L(u) u."""
+        return self.stencil.frozen(self.tensor(u), self.h)
+
     def forward(self, u: Float[Tensor, "*batch H W"]) -> Float[Tensor, "*batch H W"]:
         check_picture(u, "u", 2)
         return self.stencil.divergence(self.tensor(u), u, self.h)

@@ -31,12 +31,14 @@ def curves(
     ylim: tuple[float, float] | None = None,
     sharey: bool = True,
     thick: bool = False,
+    truth: str | None = None,
 ) -> Any:
-    """Lines, one panel beside the other, each with its legend above the curves."""
+    """Lines, one panel beside the other, each with its legend above the curves; `truth` is black, dashed, on top."""
     fig, axes = plots(len(panels), height=height, sharey=sharey, squeeze=False)
     for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
         for i, (label, curve) in enumerate(lines.items()):
-            ax.plot(*_points(curve), lw=3.5 if thick and i == 0 else 1.8, label=label)
+            drawn: dict[str, Any] = {"color": "black", "ls": "--", "lw": 1.3, "zorder": 3} if label == truth else {}
+            ax.plot(*_points(curve), **{"lw": 3.5 if thick and i == 0 else 1.8, "label": label} | drawn)
         ax.set(title=title, xlabel=xlabel)
         ax.legend(ncols=len(lines), loc="upper center", fontsize=10, handlelength=1.1, columnspacing=1.2)
     for ax in axes[0, : 1 if sharey else None]:
@@ -97,8 +99,12 @@ def loglog(
     *,
     slopes: tuple[int, ...] = (),
     height: float = 3.7,
+    shared: bool = False,
 ) -> Any:
-    """Curves over steps h = 1/N, both axes logarithmic, y in common; grey lines show at most three slopes."""
+    """Curves over steps h = 1/N, both axes logarithmic, y in common; grey lines show at most three slopes.
+
+    shared  one legend for all panels, that of the first
+    """
     fig, axes = plots(len(panels), height=height, sharey=True, squeeze=False)
     top = 1.6 * max(_points(curve)[1].max() for lines in panels.values() for curve in lines.values())
     for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
@@ -111,7 +117,13 @@ def loglog(
         ax.minorticks_off()
         ax.set_xticks(h, [f"1/{1 / step:.0f}" for step in h])
         columns = 3 if len(lines) == 3 else 2
-        ax.legend(ncols=columns, loc="upper center", bbox_to_anchor=(0.5, -0.24), fontsize=10, columnspacing=1.2)
+        if not shared:
+            ax.legend(ncols=columns, loc="upper center", bbox_to_anchor=(0.5, -0.24), fontsize=10, columnspacing=1.2)
+    if shared:
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        fig.legend(
+            handles, labels, ncols=2 if len(labels) > 4 else len(labels), loc="outside lower center", fontsize=10
+        )
     axes[0, 0].set_ylabel(ylabel)
     return fig
 

@@ -55,6 +55,10 @@ class Stencil:
         """div(D grad u), no flux through the border."""
         raise TypeError(f"{type(self).__name__} is no stencil yet: it does not define divergence(D, u, h).")
 
+    def frozen(self, D: Float[Tensor, "*batch 2 2 H W"], h: float) -> Callable[[Tensor], Tensor]:
+        """u -> div(D grad u): for many u and one D, whose edges are then looked for once."""
+        return lambda u: self.divergence(D, u, h)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
@@ -69,17 +73,23 @@ class _EdgeStencil(Stencil):
     def divergence(
         self, D: Float[Tensor, "*batch 2 2 H W"], u: Float[Tensor, "*batch H W"], h: float
     ) -> Float[Tensor, "*batch H W"]:
-        rho, e = self.edges(D)
-        shape = u.shape
-        target, w = edge_ends(rho, e)
+        return self.frozen(D, h)(u)
+
+    def frozen(self, D: Float[Tensor, "*batch 2 2 H W"], h: float) -> Callable[[Tensor], Tensor]:
+        """u -> div(D grad u), the edges of D found."""
+        target, w = edge_ends(*self.edges(D))
         if self.maximum_principle:
             W, ceiling = total_weights(target, w), _ceiling(D)
             share = ceiling / torch.maximum(W, ceiling)
             w = w * torch.minimum(share.unsqueeze(-2), _at(share, target))
-        v = u.flatten(-2)
-        flux = w * (_at(v, target) - v.unsqueeze(-2))
-        back = torch.zeros_like(v).scatter_add(-1, target.flatten(-2), flux.flatten(-2))
-        return (flux.sum(-2) - back).reshape(shape) / h**2
+
+        def divergence(u: Tensor) -> Tensor:
+            v = u.flatten(-2)
+            flux = w * (_at(v, target) - v.unsqueeze(-2))
+            back = torch.zeros_like(v).scatter_add(-1, target.flatten(-2), flux.flatten(-2))
+            return (flux.sum(-2) - back).reshape(u.shape) / h**2
+
+        return divergence
 
     def negative(self, D: Float[Tensor, "*batch 2 2 H W"]) -> float:
         """The fraction of pixels where an edge has a weight < 0: where the maximum principle is not promised."""

@@ -46,9 +46,10 @@ def threshold(answer: Callable[[float], float]) -> str | None:
         for wrong, slip in slips.items():
             if abs(value - wrong) <= 1e-6 * abs(wrong):
                 return slip
-        x = abs(value)
-        left = (1 + x / lam**2) ** -2 * (1 - 4 * x / (lam**2 + x))
-        return f"for lam = {lam}, g + 2 x g' is {left:.3g} at the K = {value:.4g} of yours; it must be 0"
+        if value <= 0:
+            return f"K is a value of |grad u|^2, so K > 0; for lam = {lam} yours is {value:.4g}"
+        left = (1 - 3 * value / lam**2) / (1 + value / lam**2)
+        return f"for lam = {lam}, (g + 2 x g')/g is {left:.3g} at your K = {value:.4g}; it must be 0 there"
     return None
 
 
@@ -100,13 +101,9 @@ def bounds(answer: Any) -> str | None:
     """The nine-point Laplacian: maximum principle up to 3/10, stable up to 3/8."""
     if len(answer) != 2:
         return f"two numbers are asked for, (maximum principle, stability); got {described(answer)}"
-    values = []
-    for part, name in zip(answer, ("the first bound", "the second bound"), strict=True):
-        value, words = _number(part, name)
-        if value is None:
-            return words
-        values.append(value)
-    first, second = values
+    (first, words), (second, more) = _number(answer[0], "the first bound"), _number(answer[1], "the second bound")
+    if first is None or second is None:
+        return words or more
     close = lambda a, b: math.isclose(a, b, rel_tol=1e-6)  # noqa: E731
     if close(first, 3 / 8) and close(second, 3 / 10):
         return "the two are right and exchanged: first the maximum principle, which asks for more"
@@ -138,6 +135,9 @@ def bounds(answer: Any) -> str | None:
     return None
 
 
+FORWARDS = "two forward differences in a row: the divergence needs backward ones (it is -D^T)"
+
+
 def _g(s: Tensor) -> Tensor:
     return 1 / (1 + s / 0.01)
 
@@ -158,33 +158,36 @@ def step(answer: Callable[[Tensor, Callable[[Tensor], Tensor], float], Tensor]) 
     for dt in (0.1, 0.25):
         out = answer(u.clone(), _g, dt)
         p, q = _plus(u, -2), _plus(u, -1)
+        new = lambda c, d: u + dt * (_minus(c * p, -2) + _minus(d * q, -1))  # noqa: E731, B023
         c = _g(p**2 + q**2)
-        right = u + dt * (_minus(c * p, -2) + _minus(c * q, -1))
+        right, heat = new(c, c), new(1, 1) - u
         words = same(out, right, 1e-9)
         if words is None:
             continue
-        own = _minus(_g(p**2) * p, -2) + _minus(_g(q**2) * q, -1)
         root = _g((p**2 + q**2).sqrt())
-        wrapped = [u.roll(-1, axis) - u for axis in (-2, -1)]
-        w = _g(wrapped[0] ** 2 + wrapped[1] ** 2)
-        torus = sum(w * v - (w * v).roll(1, axis) for v, axis in zip(wrapped, (-2, -1), strict=True))
-        plus = _plus(c * p, -2) + _plus(c * q, -1)
-        heat = _minus(p, -2) + _minus(q, -1)
+        x, y = u.roll(-1, -2) - u, u.roll(-1, -1) - u
+        w = _g(x**2 + y**2)
+        torus = w * x - (w * x).roll(1, -2) + w * y - (w * y).roll(1, -1)
+        ahead = lambda c, p, q: (c * p).roll(-1, -2) - c * p + (c * q).roll(-1, -1) - c * q  # noqa: E731
+        back = p.roll(1, -2), q.roll(1, -1)
         slips = {
             "the sign is reversed: this is u - dt div(g grad u), which runs backwards everywhere": 2 * u - right,
             "g sees each difference alone: that is the scheme of Perona and Malik's own paper; here one g(|grad u|^2) "
-            "multiplies both": u + dt * own,
-            "g is a function of |grad u|^2, and this gives it |grad u|": u
-            + dt * (_minus(root * p, -2) + _minus(root * q, -1)),
-            "the border wraps round: u[-1] is the last pixel for torch.roll; at a reflecting border nothing flows": u
-            + dt * torus,
-            "two forward differences in a row: the divergence needs backward ones (it is -D^T)": u + dt * plus,
-            "g stands before the divergence: g Laplace u is not div(g grad u)": u + dt * c * heat,
-            "this is the heat equation: where is g?": u + dt * heat,
+            "multiplies both": new(_g(p**2), _g(q**2)),
+            "g is a function of |grad u|^2, and this gives it |grad u|": new(root, root),
+            "the border wraps round, as torch.roll does; nothing flows through a reflecting one": u + dt * torus,
+            FORWARDS: u + dt * (_plus(c * p, -2) + _plus(c * q, -1)),
+            FORWARDS + " ": u + dt * ahead(c, p, q),
+            "backward differences inside and forward ones outside: a scheme as good, but u[n + e] - u[n] is asked for "
+            "inside, and g sees other slopes": u + dt * ahead(_g(back[0] ** 2 + back[1] ** 2), *back),
+            "g stands before the divergence: g Laplace u is not div(g grad u)": u + c * heat,
+            "this is the heat equation: where is g?": u + heat,
             "this is dt F(u): u itself is missing": right - u,
             "dt is missing": u + (right - u) / dt,
         }
-        return next((slip for slip, wrong in slips.items() if same(out, wrong, 1e-9) is None), words)
+        found = next((slip.strip() for slip, wrong in slips.items() if same(out, wrong, 1e-9) is None), words)
+        inside = found is words and out.shape == u.shape and not same(out[1:-1, 1:-1], right[1:-1, 1:-1], 1e-9)
+        return "right inside, not at the border: differences across it are 0, and all pixels move" if inside else found
     return None
 
 
@@ -215,19 +218,16 @@ def stencil(answer: Callable[[float, float, float], Any]) -> str | None:
         found = [float((w * m).sum()) for m in (k[:, None] ** 2 + 0 * k, k[:, None] * k, k**2 + 0 * k[:, None])]
         wanted = (2 * a, 2 * b, 2 * c)
         if max(abs(f - v) for f, v in zip(found, wanted, strict=True)) > 1e-9:
+            given = "the weights give {:.3g} u_11 + 2 * {:.3g} u_12 + {:.3g} u_22".format(*(v / 2 for v in found))
+            turned = a != c and abs(found[0] - 2 * c) + abs(found[2] - 2 * a) < 1e-9
             if b and abs(found[1] + 2 * b) < 1e-9:
-                return f"{at}the wrong diagonal: for b > 0 the neighbours (1, 1) and (-1, -1) count"
-            if all(abs(f - v) < 1e-9 for f, v in zip(found[::-1], wanted, strict=True)):
+                both = "; and a belongs to x_1, which runs down the page" if turned else ""
+                return f"{at}the wrong diagonal: for b > 0 the neighbours (1, 1) and (-1, -1) count{both}"
+            if turned and abs(found[1] - 2 * b) < 1e-9:
                 return f"{at}a belongs to x_1, which runs down the page: the axes are exchanged"
             if abs(found[1] - 2 * b) < 1e-9:
-                return (
-                    f"{at}the diagonal neighbours see u_11 and u_22 too: take their share from a and c. The weights "
-                    f"give {found[0] / 2:.3g} u_11 and {found[2] / 2:.3g} u_22"
-                )
-            return (
-                f"{at}on quadratic polynomials the weights give {found[0] / 2:.3g} u_11 + 2 * {found[1] / 2:.3g} u_12 "
-                f"+ {found[2] / 2:.3g} u_22"
-            )
+                return f"{at}the diagonal neighbours see u_11 and u_22 too: take their share from a and c; {given}"
+            return f"{at}on quadratic polynomials {given}"
         if not torch.allclose(w, w.flip(0, 1), atol=1e-9):
             return f"{at}opposite neighbours must have equal weights"
         w = w.clone()
@@ -256,5 +256,4 @@ def _plus(u: Tensor, axis: int) -> Tensor:
 
 def _minus(p: Tensor, axis: int) -> Tensor:
     """p[n] - p[n - e], p = 0 before the border; p's last entry is 0 already."""
-    n = p.shape[axis]
-    return p - torch.cat([torch.zeros_like(p.narrow(axis, 0, 1)), p.narrow(axis, 0, n - 1)], axis)
+    return p - p.roll(1, axis)

@@ -23,8 +23,9 @@ LEVELS = ((4, 40), (2, 20), (1, 12))  # the side of a pixel, and how many steps 
 def variation(picture: str = "photograph", model: str = "TV", nu: float = 0.1, n: int = 128) -> Answer:
     """Denoising: the data, and the restored picture; below what was taken away, and the middle row (truth in black).
 
-    nu is counted in pixels, h = 1; "squares" has nu |grad u|^2 in place of nu |grad u|. TV is what some steps of split
-    Bregman reach, for nu > 0.07 from coarser grids: within 0.006 of the minimiser on average. Noise of deviation 0.1.
+    nu is counted in pixels, h = 1; "squares" has 10 nu |grad u|^2 in place of nu |grad u|. TV is what some steps of
+    split Bregman reach, for nu > 0.07 from coarser grids: within 0.006 of the minimiser on average. Noise of deviation
+    0.1.
     """
     u, f = data(picture, n)
     with torch.no_grad():

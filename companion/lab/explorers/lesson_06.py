@@ -26,7 +26,6 @@ from companion import (
     Heat,
     PeronaMalik,
     Rational,
-    Scharr,
     ShockFilter,
     run,
 )
@@ -36,18 +35,18 @@ from companion.lab.images import fur
 from companion.lab.quality import psnr
 from companion.lab.raster import beside, enlarged, pixels
 
-SCHARR = Scharr()
-FLOWS: dict[str, Callable[[float], tuple[Any, float]]] = {  # contrast -> F, longest step
-    "heat": lambda c: (Heat(), 0.22),
-    "Perona-Malik, rational": lambda c: (PeronaMalik(Rational(c)), 0.22),
-    "Perona-Malik, exponential": lambda c: (PeronaMalik(Exponential(c)), 0.22),
-    "Catte": lambda c: (PeronaMalik(Rational(c), sigma=1.0), 0.22),
-    "TV": lambda c: (Diffusion(Charbonnier(c)), 0.22),
-    "edge-enhancing": lambda c: (EdgeEnhancing(FastDecay(c), sigma=1.0, stencil=SCHARR), 1.0),
-    "coherence-enhancing": lambda c: (CoherenceEnhancing(c, rho=3.0, stencil=SCHARR), 1.0),
-    "curvature": lambda c: (CurvatureMotion(), 0.25),
-    "shock filter": lambda c: (ShockFilter(), 0.7),
+FLOWS: dict[str, Callable[[float], tuple[Any, float, int]]] = {  # contrast -> F, longest step, steps with one F.frozen
+    "heat": lambda c: (Heat(), 0.22, 1),
+    "Perona-Malik, rational": lambda c: (PeronaMalik(Rational(c)), 0.22, 1),
+    "Perona-Malik, exponential": lambda c: (PeronaMalik(Exponential(c)), 0.22, 1),
+    "Catte": lambda c: (PeronaMalik(Rational(c), sigma=1.0), 0.22, 3),
+    "TV": lambda c: (Diffusion(Charbonnier(c)), 0.22, 1),
+    "edge-enhancing": lambda c: (EdgeEnhancing(FastDecay(c), sigma=1.0), 0.25, 6),
+    "coherence-enhancing": lambda c: (CoherenceEnhancing(c, rho=3.0), 0.25, 6),
+    "curvature": lambda c: (CurvatureMotion(), 0.25, 1),
+    "shock filter": lambda c: (ShockFilter(), 0.7, 1),
 }
+TENSORS = ("edge-enhancing", "coherence-enhancing")  # at most 128 pixels a side: six half edges at each pixel cost time
 
 
 def flow(
@@ -59,14 +58,13 @@ def flow(
 ) -> Answer:
     """A flow at time t: u_0 and u(t); below what was taken away, and the middle row (u_0 in black, u(t) orange).
 
-    contrast is the slope K^{1/2} of Perona and Malik's two diffusivities and of edge enhancement, eps of TV; heat,
-    curvature motion and the shock filter have none. TV is u_t = div(g grad u), g(s) = (1 + s/contrast^2)^{-1/2}: eps
-    times the flow of lesson 05. All steps are explicit; Catte's g is renewed every third one, and both tensors have
-    Scharr's stencil, the fastest.
+    contrast is the slope K^{1/2} of Perona and Malik's two diffusivities and of edge enhancement, eps of TV, the length
+    c of coherence enhancement; heat, curvature motion and the shock filter have none. TV is u_t = div(g grad u),
+    g(s) = (1 + s/contrast^2)^{-1/2}: eps times the flow of lesson 05. All steps are explicit. Catte's g is renewed
+    every third one, the tensor D of the last two every sixth; its edges are Selling's, so that extrema are kept.
     """
-    u0, true = start(picture, n)
-    F, longest = FLOWS[flow](contrast)
-    each = 3 if flow == "Catte" else 1
+    u0, true = start(picture, min(n, 128) if flow in TENSORS else n)
+    F, longest, each = FLOWS[flow](contrast)
     k = math.ceil(t / longest / each - 1e-9)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -85,8 +83,8 @@ def flow(
     return enlarged(stack(above, below), 2), facts
 
 
-def lagged(F: PeronaMalik, dt: float, times: int) -> Callable[[Tensor], Tensor]:
-    """u -> so many steps of u + dt L u, L = L(u) of the first: means of grey values as before, G_sigma taken once."""
+def lagged(F: Any, dt: float, times: int) -> Callable[[Tensor], Tensor]:
+    """u -> so many steps of u + dt L u, L = L(u) of the first: means of grey values as before, L's parts made once."""
 
     def step(u: Tensor) -> Tensor:
         L = F.frozen(u)
