@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from companion import FISTA, ROF, Divergence, Gradient, rof_dual, run
-from companion.lab import explorers
+from companion.lab import curves, explorers, loglog
 from companion.lab.exercises import lesson_05 as exercises
 from companion.lab.explorers import lesson_05 as explorer
+from companion.lab.show import CYCLE
 
 
 def says(check: Callable, answer: object) -> str:
@@ -208,3 +209,13 @@ def test_the_explorer_shows_the_loss_of_contrast() -> None:
     assert float(flat["total variation"].split()[0]) < 0.2
     kept = explorers.variation(picture="photograph", nu=1e-4)[1]
     assert kept["PSNR of the data"][:4] == kept["PSNR"][:4]
+
+
+def test_the_figures_of_the_lesson() -> None:
+    """`loglog(shared=True)` has one legend; `curves(truth=...)` draws the truth in black and leaves the cycle alone."""
+    panels = {title: {"a": ([0.5, 0.25], [1.0, 0.5]), "b": ([0.5, 0.25], [2.0, 0.2])} for title in ("left", "right")}
+    fig = loglog(panels, shared=True)
+    assert len(fig.legends) == 1 and all(ax.get_legend() is None for ax in fig.axes)
+    assert all(ax.get_legend() is not None for ax in loglog(panels).axes)
+    truth, found = curves({"": {"truth": [0, 1], "found": [0, 2]}}, truth="truth").axes[0].lines
+    assert truth.get_color() == "black" and found.get_color() == CYCLE[0]

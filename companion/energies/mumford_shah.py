@@ -47,7 +47,7 @@ class AmbrosioTortorelli(nn.Module):
     alpha, beta  > 0: smoothness is charged alpha |grad u|^2 away from the edges, an edge beta for each unit of length
     eps          > 0: the edges are about 4 eps wide. For eps -> 0, with delta / eps -> 0 and h / eps -> 0, the energy
                  Gamma-converges to Mumford and Shah's functional (Ambrosio and Tortorelli, 1990). On a grid eps is one
-                 to three steps; with eps = h an edge is found, and charged some 20 to 30 % more than beta
+                 to three steps; with eps = h an edge is found, and charged some 15 to 30 % more than beta
     delta        > 0, small: what conducts on an edge. With delta fixed, eps -> 0 would forbid every jump
     h, dim       the grid step and the dimension d;  boundary "reflect" or "periodic"
 
