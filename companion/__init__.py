@@ -13,7 +13,9 @@ The lessons' own tools (figures, explorers, checks) are in `companion.lab`, whic
 
 from companion.dynamics import ConvergenceWarning, StabilityWarning, Trajectory, fixed_point, iterate, run
 from companion.energies.coefficients import FrameLeastSquares
+from companion.energies.edge_cost import edge_cost, mean_edge_cost
 from companion.energies.functional import Composed, Functional, LeastSquares
+from companion.energies.gamma import infimum, lower_limit, recovery
 from companion.energies.likelihood import KL, data_term
 from companion.energies.models import Problem, Tikhonov, analysis, balanced, synthesis, tikhonov
 from companion.energies.mumford_shah import (
@@ -24,23 +26,30 @@ from companion.energies.mumford_shah import (
     piecewise_smooth,
 )
 from companion.energies.norms import L1, Box, GroupBall, GroupL1
+from companion.energies.sampling import VARIATIONS, ContinuumEnergy, DiscreteEnergy, lambda_n, sample
+from companion.energies.shapes import Disc, Shape, Square, TwoLevel
 from companion.energies.tgv import TGV, tgv, tgv_value
 from companion.energies.variation import DISCRETISATIONS, ROF, ROFDual, TotalVariation, TVModel, rof_dual, tv
+from companion.flows.accelerated import Accelerated, HeavyBall, accelerated_from
 from companion.flows.bregman import LaggedDiffusivity, SplitBregman
 from companion.flows.conditions import check_diffusivity, flux, normal_diffusivity
 from companion.flows.curvature import CurvatureMotion, MedianMotion
+from companion.flows.dictionary import DiffusionShrinkage, ShrinkageDiffusivity, diffusivity_from, shrinkage_from
 from companion.flows.diffusion import Diffusion, Heat, PeronaMalik, TVFlow
 from companion.flows.diffusivities import Charbonnier, Diffusivity, Exponential, FastDecay, Rational, Regularised
 from companion.flows.field import Field
+from companion.flows.frame_pde import FramePDE, FrameStep, dual_pair
 from companion.flows.implicit import Implicit, SemiImplicit
 from companion.flows.inpainting import DiffusionInpainting, NavierStokesInpainting, TransportInpainting
+from companion.flows.momentum import cfl, friction, max_tau, momentum, nesterov
 from companion.flows.mumford_shah import AlternatingMinimisation
 from companion.flows.schemes import RK4, Euler, Heun
 from companion.flows.shock import ShockFilter, along_gradient, laplacian
-from companion.flows.shrinkage import Firm, Garrote, Hard, IsotropicSoft, Shrinkage, Soft, Threshold
+from companion.flows.shrinkage import Firm, Garrote, Hard, Isotropic, IsotropicSoft, Shrinkage, Soft, Threshold
 from companion.flows.solvers import FISTA, ForwardBackward
 from companion.flows.splitting import ADMM, PDHG
 from companion.flows.tensor import CoherenceEnhancing, EdgeEnhancing, TensorDiffusion, structure_tensor
+from companion.flows.wave import DampedWave, bessel_mode, laplace_spectrum, oscillator, spectral_wave
 from companion.operators.banks import biorthogonal, bspline, check_bank, extension_residual
 from companion.operators.cascade import GradientCascade, OnFirst
 from companion.operators.differences import Divergence, Gradient, Hessian, SymmetrisedGradient
@@ -69,6 +78,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ADMM",
+    "Accelerated",
     "AlternatingMinimisation",
     "AmbrosioTortorelli",
     "Band",
@@ -77,12 +87,17 @@ __all__ = [
     "Charbonnier",
     "CoherenceEnhancing",
     "Composed",
+    "ContinuumEnergy",
     "ConvergenceWarning",
     "CurvatureMotion",
     "DISCRETISATIONS",
+    "DampedWave",
     "Diffusion",
     "DiffusionInpainting",
+    "DiffusionShrinkage",
     "Diffusivity",
+    "Disc",
+    "DiscreteEnergy",
     "Divergence",
     "EdgeEnhancing",
     "Edges",
@@ -96,6 +111,8 @@ __all__ = [
     "ForwardBackward",
     "FrameGradient",
     "FrameLeastSquares",
+    "FramePDE",
+    "FrameStep",
     "FrameletTransform",
     "Functional",
     "Garrote",
@@ -106,10 +123,12 @@ __all__ = [
     "GroupL1",
     "Hard",
     "Heat",
+    "HeavyBall",
     "Hessian",
     "Heun",
     "Identity",
     "Implicit",
+    "Isotropic",
     "IsotropicSoft",
     "KL",
     "L1",
@@ -137,12 +156,15 @@ __all__ = [
     "Scharr",
     "Selling",
     "SemiImplicit",
+    "Shape",
     "ShockFilter",
     "Shrinkage",
+    "ShrinkageDiffusivity",
     "SmoothOrEdge",
     "Soft",
     "Spline",
     "SplitBregman",
+    "Square",
     "StabilityWarning",
     "Stencil",
     "SymmetrisedGradient",
@@ -156,39 +178,61 @@ __all__ = [
     "TotalVariation",
     "Trajectory",
     "TransportInpainting",
+    "TwoLevel",
+    "VARIATIONS",
+    "accelerated_from",
     "along_gradient",
     "analysis",
     "balanced",
+    "bessel_mode",
     "biorthogonal",
     "bspline",
     "cartesian_pattern",
+    "cfl",
     "check_bank",
     "check_diffusivity",
     "conjugate_gradients",
     "correlate",
     "correlate_adjoint",
     "data_term",
+    "diffusivity_from",
+    "dual_pair",
+    "edge_cost",
     "ellipse_projection",
     "extension_residual",
     "fixed_point",
     "flux",
     "framelet",
+    "friction",
     "gaussian_kernel",
     "gaussian_smooth",
     "haar_gradient",
+    "infimum",
     "inner",
     "iterate",
+    "lambda_n",
+    "laplace_spectrum",
     "laplacian",
+    "lower_limit",
+    "max_tau",
+    "mean_edge_cost",
+    "momentum",
+    "nesterov",
     "normal_diffusivity",
+    "oscillator",
     "piecewise_smooth",
     "radial_pattern",
     "random_pattern",
+    "recovery",
     "refinable",
     "rof_dual",
     "run",
+    "sample",
     "scharr_gradient",
     "selling",
     "shift",
+    "shrinkage_from",
+    "spectral_wave",
     "spline_gradient",
     "structure_tensor",
     "synthesis",
