@@ -7,7 +7,8 @@ threshold lam and t = |d|:
     Hard         lambda = 1 for t <= lam, else 0                    S(d) = d or 0
     Garrote      lambda = min(1, lam^2 / t^2)                       S(d) = d - lam^2 / d, or 0
     Firm         lambda = 1, falling to 0 between lam and mu        continuous, exact for t >= mu
-    IsotropicSoft   Soft with t = (sum_ell |d_ell|^2)^{1/2} over the bands of one level at one pixel
+    Isotropic(S, W)   the level of S at t = (sum_ell |d_ell|^2)^{1/2}, over the bands of one level at one pixel
+    IsotropicSoft     Isotropic(Soft(lam), W)
 
 At d = 0 the level is 1: S(0) = 0, nothing is divided by 0. lam is a number, or a tensor that broadcasts over the
 bands with 0 on the average, as `W.weights(lam)` makes it; where lam = 0 nothing is shrunk.
@@ -17,7 +18,7 @@ Paper: (4.4), (4.5).  Notebooks: 00, 02, 08.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -147,6 +148,63 @@ class IsotropicSoft(Threshold):
         size = high.square().sum(axis, keepdim=True).clamp_min(torch.finfo(d.dtype).tiny).sqrt()
         level = _ratio(lam, size).expand_as(high).flatten(axis - 1, axis)
         return torch.cat([torch.zeros_like(d.narrow(axis, 0, 1)), level], axis)
+
+
+class Isotropic(nn.Module):
+    r"""d_ell -> d_ell (1 - lambda(|d|)), |d| = (sum_ell |d_ell|^2)^{1/2}: a threshold of one number on the size of a
+    group of bands, pixel by pixel.   (4.4)
+
+    S      a Threshold with one number lam, or one for each level, of shape (levels, 1, ..., 1); lambda is its level
+    W      the transform whose bands are grouped
+    bands  the indices ell of a group, such as ((1, 0), (0, 1)), the same at each level; all others pass unchanged. By
+           default all high bands
+
+    All bands of a group shrink by one factor, so the direction of the vector (d_ell) is kept.
+
+    Raises TypeError if S is no Threshold; ValueError for a threshold of another length, or no such band.
+
+    >>> from companion import bspline
+    >>> W = FrameletTransform(bspline(1))
+    >>> d = torch.tensor([9.0, 3.0, 4.0, 1.0]).reshape(4, 1, 1)
+    >>> Isotropic(Hard(4.5), W, bands=((1, 0), (0, 1)))(d).flatten()
+    tensor([9., 3., 4., 1.])
+    """
+
+    def __init__(self, S: Threshold, W: FrameletTransform, bands: Sequence[Sequence[int]] | None = None):
+        super().__init__()
+        if not isinstance(S, Threshold) or isinstance(S, IsotropicSoft):
+            raise TypeError(
+                "Isotropic applies the level of a threshold of one number, such as Hard(lam), to the size |d| of a "
+                f"group of bands; got {type(S).__name__}."
+            )
+        if S.lam.ndim not in (0, W.dim + 2) or S.lam.numel() not in (1, W.levels):
+            raise ValueError(
+                f"Isotropic takes one threshold, a number, or one for each of {W.levels} levels, of shape "
+                f"{(W.levels, *[1] * (W.dim + 1))}; got shape {tuple(S.lam.shape)}. The bands of a group share one |d|."
+            )
+        self.S, self.levels, self.dim, self.bands = S, W.levels, W.dim, len(W.bands)
+        chosen = W.indices[1:] if bands is None else [tuple(ell) for ell in bands]
+        for ell in chosen:
+            if ell not in W.indices[1:]:
+                raise ValueError(f"A group is made of the high bands {W.indices[1:]}; got {ell}.")
+        self.group = tuple(ell in chosen for ell in W.indices[1:])
+
+    def level(self, d: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """lambda(|d|) in the bands of a group, 0 in the others."""
+        axis = -self.dim - 1
+        if d.shape[axis] != self.bands:
+            raise ValueError(
+                f"Isotropic groups the {self.bands} bands of its W on axis {axis}; got {d.shape[axis]} bands."
+            )
+        group = torch.tensor(self.group, device=d.device).reshape(-1, *[1] * self.dim)
+        high = torch.where(group, d.narrow(axis, 1, self.bands - 1).unflatten(axis, (self.levels, -1)), 0.0)
+        size = high.square().sum(axis, keepdim=True).clamp_min(torch.finfo(d.dtype).tiny).sqrt()
+        level = torch.where(group, self.S.level(size), 0.0).flatten(axis - 1, axis)
+        return torch.cat([torch.zeros_like(d.narrow(axis, 0, 1)), level], axis)
+
+    def forward(self, d: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """S(d) = d (1 - lambda(|d|))."""
+        return d * (1 - self.level(d))
 
 
 class Shrinkage(nn.Module):
