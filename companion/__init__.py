@@ -38,11 +38,14 @@ from companion.flows.dictionary import DiffusionShrinkage, ShrinkageDiffusivity,
 from companion.flows.diffusion import Diffusion, Heat, PeronaMalik, TVFlow
 from companion.flows.diffusivities import Charbonnier, Diffusivity, Exponential, FastDecay, Rational, Regularised
 from companion.flows.field import Field
+from companion.flows.fourth_order import FourthOrder
+from companion.flows.frame_flows import frame_diffusion, frame_fourth_order, frame_shock, frame_tensor, scharr_filters
 from companion.flows.frame_pde import FramePDE, FrameStep, dual_pair
 from companion.flows.implicit import Implicit, SemiImplicit
 from companion.flows.inpainting import DiffusionInpainting, NavierStokesInpainting, TransportInpainting
 from companion.flows.momentum import cfl, friction, max_tau, momentum, nesterov
 from companion.flows.mumford_shah import AlternatingMinimisation
+from companion.flows.refinement import refine
 from companion.flows.schemes import RK4, Euler, Heun
 from companion.flows.shock import ShockFilter, along_gradient, laplacian
 from companion.flows.shrinkage import Firm, Garrote, Hard, Isotropic, IsotropicSoft, Shrinkage, Soft, Threshold
@@ -109,6 +112,7 @@ __all__ = [
     "Filter",
     "Firm",
     "ForwardBackward",
+    "FourthOrder",
     "FrameGradient",
     "FrameLeastSquares",
     "FramePDE",
@@ -202,6 +206,10 @@ __all__ = [
     "extension_residual",
     "fixed_point",
     "flux",
+    "frame_diffusion",
+    "frame_fourth_order",
+    "frame_shock",
+    "frame_tensor",
     "framelet",
     "friction",
     "gaussian_kernel",
@@ -225,9 +233,11 @@ __all__ = [
     "random_pattern",
     "recovery",
     "refinable",
+    "refine",
     "rof_dual",
     "run",
     "sample",
+    "scharr_filters",
     "scharr_gradient",
     "selling",
     "shift",

@@ -38,11 +38,13 @@ def structure_tensor(
     rho: float = 0.0,
     h: float = 1.0,
     gradient: Callable[[Tensor, float], Tensor] = scharr_gradient,
+    boundary: str = "reflect",
 ) -> Float[Tensor, "*batch 2 2 H W"]:
     r"""J_rho = G_rho * (grad u_sigma grad u_sigma^T),  u_sigma = G_sigma * u.
 
     sigma     the noise scale, rho the integration scale, both in the unit of h; rho = 0 gives grad u grad u^T itself
     gradient  (u, h) -> (*batch, 2, H, W), by default Scharr's filters
+    boundary  of both smoothings; "reflect" mirrors each entry of J_rho, J_12 too, though a mirror changes its sign
 
     mu_1 - mu_2 says how much of one direction there is, mu_1 + mu_2 = G_rho * |grad u_sigma|^2 how much of any.
 
@@ -52,8 +54,8 @@ def structure_tensor(
             [0., 4.]])
     """
     check_picture(u, "u", 2)
-    d = gradient(gaussian_smooth(u, sigma, h), h)
-    return gaussian_smooth(d.unsqueeze(-4) * d.unsqueeze(-3), rho, h)
+    d = gradient(gaussian_smooth(u, sigma, h, 2, boundary), h)
+    return gaussian_smooth(d.unsqueeze(-4) * d.unsqueeze(-3), rho, h, 2, boundary)
 
 
 def coherence(J: Float[Tensor, "*batch 2 2 H W"]) -> tuple[Tensor, Tensor, Float[Tensor, "*batch 2 2 H W"]]:
@@ -69,6 +71,16 @@ def coherence(J: Float[Tensor, "*batch 2 2 H W"]) -> tuple[Tensor, Tensor, Float
     flat = half <= tiny**0.5
     half = torch.where(flat, 0.0, half)
     return (a + c) / 2 + half, (a + c) / 2 - half, _matrix(cosine, sine, -cosine)
+
+
+def diffusion_tensor(
+    J: Float[Tensor, "*batch 2 2 H W"], eigenvalues: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+) -> Float[Tensor, "*batch 2 2 H W"]:
+    """D = across(mu_1, mu_2) n n^T + along(mu_1, mu_2) t t^T; n, t and mu_1 >= mu_2 are those of J."""
+    mu1, mu2, N = coherence(J)
+    across, along = eigenvalues(mu1, mu2)
+    mean, half = (across + along) / 2, (across - along) / 2
+    return _matrix(mean, torch.zeros_like(mean), mean) + half[..., None, None, :, :] * N
 
 
 class TensorDiffusion(Field):
@@ -106,10 +118,9 @@ class TensorDiffusion(Field):
 
     def tensor(self, u: Float[Tensor, "*batch H W"]) -> Float[Tensor, "*batch 2 2 H W"]:
         """D(J_rho(grad u_sigma))."""
-        mu1, mu2, N = coherence(structure_tensor(u, self.sigma, self.rho, self.h, self.stencil.gradient))
-        across, along = self.eigenvalues(mu1, mu2)
-        mean, half = (across + along) / 2, (across - along) / 2
-        return _matrix(mean, torch.zeros_like(mean), mean) + half[..., None, None, :, :] * N
+        stencil = self.stencil
+        J = structure_tensor(u, self.sigma, self.rho, self.h, stencil.gradient, stencil.boundary)
+        return diffusion_tensor(J, self.eigenvalues)
 
     def frozen(self, u: Float[Tensor, "*batch H W"]) -> Callable[[Tensor], Tensor]:
         """L(u): v -> div(D(u) grad v), linear in v; F(u) = L(u) u."""

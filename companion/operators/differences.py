@@ -150,6 +150,11 @@ class Hessian(_Difference):
         E = SymmetrisedGradient(self.h, self.dim, self.boundary)
         return Gradient(self.h, self.dim, self.boundary).adjoint(E.adjoint(f))
 
+    @property
+    def bound(self) -> float:
+        """16 d^2 / h^4: the supremum of ||H||^2 over all sizes of pictures, met by a checkerboard on the torus."""
+        return 16 * self.dim**2 / self.h**4
+
 
 def _total(terms: Iterable[Tensor]) -> Tensor:
     """The sum of at least one tensor."""

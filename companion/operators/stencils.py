@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from companion.operators.grid import correlate, correlate_adjoint
+from companion.operators.grid import check_boundary, correlate, correlate_adjoint
 from companion.operators.lattice import Decomposition, edge_ends, entries, selling, total_weights
 
 STEEPEST = (97**0.5 - 5) / 12  # cos w_1 = cos w_2 where Scharr's |G|^2 = 2 sin^2(w) (5 + 3 cos w)^2 / 64 is largest
@@ -35,11 +35,13 @@ STEEPEST = (97**0.5 - 5) / 12  # cos w_1 = cos w_2 where Scharr's |G|^2 = 2 sin^
 class Stencil:
     """A way to discretise div(D grad u) and the gradient that D is made of; holds no numbers of its own.
 
+    boundary           "reflect": no flux through the border; Scharr's may be "periodic"
     maximum_principle  True promises weights >= 0 for every D > 0
     limit              explicit Euler is stable for dt <= limit * h^2 if the eigenvalues of D lie in [0, 1]; but where
                        weights are negative and D varies, |u| may grow slowly all the same
     """
 
+    boundary: str = "reflect"
     maximum_principle: bool = False
     limit: float = 0.25
 
@@ -47,7 +49,7 @@ class Stencil:
         """grad u at the pixels, by Scharr's filters (-1 0 1)/2 and (3 10 3)/16: of second order; the direction of a
         wave is met to 0.006 rad up to |w| = 2, by (-1 0 1)/2 alone to 0.24.
         """
-        return scharr_gradient(u, h)
+        return scharr_gradient(u, h, self.boundary)
 
     def divergence(
         self, D: Float[Tensor, "*batch 2 2 H W"], u: Float[Tensor, "*batch H W"], h: float
@@ -147,32 +149,33 @@ class Scharr(Stencil):
 
     limit = 64 / ((1 - STEEPEST**2) * (5 + 3 * STEEPEST) ** 2)
 
+    def __init__(self, boundary: str = "reflect"):
+        check_boundary(boundary)
+        self.boundary = boundary
+
     def divergence(
         self, D: Float[Tensor, "*batch 2 2 H W"], u: Float[Tensor, "*batch H W"], h: float
     ) -> Float[Tensor, "*batch H W"]:
         """-G^T D G u."""
         a, b, c = entries(D)
-        x, y = scharr_gradient(u, h).unbind(-3)
+        x, y = self.gradient(u, h).unbind(-3)
         flux = (a * x + b * y, b * x + c * y)
-        return -_scharr_adjoint(flux, h)
+        back = [_scharr(correlate_adjoint, p, i, h, self.boundary) for i, p in enumerate(flux)]
+        return -back[0] - back[1]
 
 
-def scharr_gradient(u: Float[Tensor, "*batch H W"], h: float = 1.0) -> Float[Tensor, "*batch 2 H W"]:
-    r"""grad u ~ ((3 10 3)/16 in x_2 times (u[n + e_1] - u[n - e_1])/(2h), the same with the axes exchanged); the border
-    reflects.
-    """
-    return torch.stack([_scharr(correlate, u, i, h) for i in range(2)], -3)
+def scharr_gradient(
+    u: Float[Tensor, "*batch H W"], h: float = 1.0, boundary: str = "reflect"
+) -> Float[Tensor, "*batch 2 H W"]:
+    r"""grad u ~ ((3 10 3)/16 in x_2 times (u[n + e_1] - u[n - e_1])/(2h), the same with the axes exchanged)."""
+    return torch.stack([_scharr(correlate, u, i, h, boundary) for i in range(2)], -3)
 
 
-def _scharr_adjoint(p: tuple[Tensor, Tensor], h: float) -> Tensor:
-    return _scharr(correlate_adjoint, p[0], 0, h) + _scharr(correlate_adjoint, p[1], 1, h)
-
-
-def _scharr(apply: Callable[..., Tensor], u: Tensor, i: int, h: float) -> Tensor:
+def _scharr(apply: Callable[..., Tensor], u: Tensor, i: int, h: float, boundary: str) -> Tensor:
     """One component, or its adjoint."""
     difference = torch.tensor([-0.5, 0.0, 0.5], dtype=u.dtype, device=u.device) / h
     mean = torch.tensor([3.0, 10.0, 3.0], dtype=u.dtype, device=u.device) / 16
-    return apply(apply(u, mean, (-1,), (-1 - i,), boundary="reflect"), difference, (-1,), (i - 2,), boundary="reflect")
+    return apply(apply(u, mean, (-1,), (-1 - i,), boundary=boundary), difference, (-1,), (i - 2,), boundary=boundary)
 
 
 def _at(v: Tensor, target: Tensor) -> Tensor:
