@@ -43,6 +43,15 @@ class TwoLevel(NamedTuple):
         """Its exact means over N x N cells."""
         return self.outside + (self.inside - self.outside) * shape.averages(N)
 
+    def distance(self, u: Float[Tensor, "n n"], shape: Shape, p: int = 2) -> Float[Tensor, ""]:
+        r"""(int |u_n - u|^p dx)^{1/p}, exactly, u_n the function that is u[k] on cell k: the box representative of u.
+
+        No such function is nearer to u in L_2 than its means over the cells, and they are so to O(h^{1/2}).
+        """
+        a = shape.averages(u.shape[-1]).to(u)
+        parts = a * (u - self.inside).abs() ** p + (1 - a) * (u - self.outside).abs() ** p
+        return parts.mean() ** (1 / p)
+
 
 class Shape:
     """A set S about the centre (1/2, 1/2) of the periodic unit square; called, its indicator function chi_S."""
