@@ -39,7 +39,14 @@ from companion.flows.diffusion import Diffusion, Heat, PeronaMalik, TVFlow
 from companion.flows.diffusivities import Charbonnier, Diffusivity, Exponential, FastDecay, Rational, Regularised
 from companion.flows.field import Field
 from companion.flows.fourth_order import FourthOrder
-from companion.flows.frame_flows import frame_diffusion, frame_fourth_order, frame_shock, frame_tensor, scharr_filters
+from companion.flows.frame_flows import (
+    frame_diffusion,
+    frame_directed,
+    frame_fourth_order,
+    frame_shock,
+    frame_tensor,
+    scharr_filters,
+)
 from companion.flows.frame_pde import FramePDE, FrameStep, dual_pair
 from companion.flows.implicit import Implicit, SemiImplicit
 from companion.flows.inpainting import DiffusionInpainting, NavierStokesInpainting, TransportInpainting
@@ -207,6 +214,7 @@ __all__ = [
     "fixed_point",
     "flux",
     "frame_diffusion",
+    "frame_directed",
     "frame_fourth_order",
     "frame_shock",
     "frame_tensor",

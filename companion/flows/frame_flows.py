@@ -3,6 +3,8 @@ r"""Perona-Malik, TV flow, Weickert, fourth order, shock: the flows of Section 3
                         terms (alpha_l, beta_l)                    frame
     frame_diffusion     (1,0), (0,1) both                          any spline: its first bands
     frame_tensor        (1,0), (0,1) both, (1,1)                   Haar, or a dual pair of given filters
+    frame_directed      (1,0), (0,1), (2,0), (1,1), (0,2), (2,2)   linear splines
+                        both
     frame_fourth_order  (2,0), (1,1), (0,2) both                   linear splines: their bands of second order
     frame_shock         alpha = 0; beta: (1,0), (0,1), each        one-sided differences, and a dual frame made for
                         twice, and (1,1)                           them
@@ -85,11 +87,7 @@ def frame_tensor(flow: TensorDiffusion, filters: Sequence[Filter] | None = None,
         )
 
     def Phi(Du: Tensor, u: Tensor) -> Tensor:
-        p = Du.narrow(-3, 0, 2)
-        v = gaussian_smooth(p, flow.sigma, h, 2, "periodic")
-        J = gaussian_smooth(v.unsqueeze(-4) * v.unsqueeze(-3), flow.rho, h, 2, "periodic")
-        D = diffusion_tensor(J, flow.eigenvalues)
-        flux = (D * p.unsqueeze(-4)).sum(-3)
+        D, flux = _tensor(flow, Du.narrow(-3, 0, 2))
         if not corner:
             return flux
         a, b, c = entries(D)
@@ -101,6 +99,44 @@ def frame_tensor(flow: TensorDiffusion, filters: Sequence[Filter] | None = None,
         return FramePDE(PAIR, PAIR, Phi, h, analysis=filters, synthesis=filters, max_dt=2 / bound)
     terms = (*PAIR, (1, 1)) if corner else PAIR
     return FramePDE(terms, terms, Phi, h, max_dt=h**2 / (2 * max(1, 2 * corner)))
+
+
+def frame_directed(flow: TensorDiffusion) -> FramePDE:
+    r"""u_t = div(D grad u) by linear splines whose bands of second order are shrunk along D, too.   (4.6)
+
+    flow  EdgeEnhancing, CoherenceEnhancing, ...: its eigenvalues, sigma, rho and h
+
+    The first bands are blind to stripes and checkerboards, the bands of second order H = (u_20, u_11; u_11, u_02) are
+    not to stripes, and a checkerboard is all in (2,2). So the energy <D grad u, grad u> of a step is joined by
+
+        h^2/4 tr(H D H) = h^2/4 sum_k <D grad u_k, grad u_k>,    and the level tau tr D / h^2 in (2,2),
+
+    both of which go with h. tr(H D H) is 0 for a wave across a coherent structure, D n = 0, up to |w|^8: it costs the
+    structure nothing, while along it the diffusion becomes faster by as much as differences over 2h are too slow. Of
+    the 8 bands (2,1) and (1,2) pass; no picture lies in them alone, so nothing but constants is left where D > 0.
+
+    max_dt = h^2/2.
+    """
+    h = flow.h
+
+    def Phi(Du: Tensor, u: Tensor) -> Tensor:
+        D, flux = _tensor(flow, Du.narrow(-3, 0, 2))
+        a, b, c = entries(D)
+        xx, xy, yy, last = Du.narrow(-3, 2, 4).unbind(-3)
+        directed = torch.stack([a * xx + b * xy, b * (xx + yy) + (a + c) * xy, b * xy + c * yy], -3)
+        corner = (h**6 / 256 * (a + c) * last).unsqueeze(-3)
+        return torch.cat([flux, -(h**2) / 4 * directed, -corner], -3)
+
+    terms = (*PAIR, (2, 0), (1, 1), (0, 2), (2, 2))
+    return FramePDE(terms, terms, Phi, h, max_dt=h**2 / 2)
+
+
+def _tensor(flow: TensorDiffusion, p: Tensor) -> tuple[Tensor, Tensor]:
+    """D of J_rho = G_rho * (v v^T), v = G_sigma * p, and D p, for p = grad u on the torus."""
+    v = gaussian_smooth(p, flow.sigma, flow.h, 2, "periodic")
+    J = gaussian_smooth(v.unsqueeze(-4) * v.unsqueeze(-3), flow.rho, flow.h, 2, "periodic")
+    D = diffusion_tensor(J, flow.eigenvalues)
+    return D, (D * p.unsqueeze(-4)).sum(-3)
 
 
 def scharr_filters() -> tuple[Filter, Filter]:
