@@ -1,4 +1,4 @@
-r""" "Better reconstructed images"? Denoising by eight discretisations of total variation, every weight at its best.   Section 4.2
+r"""Better reconstructed images? Denoising by eight discretisations of total variation, each at its best.   Section 4.2
 
 Six photographs, the middle 128 x 128 of 256 x 256 pixels, with noise of deviation 0.1 and 0.05 (seeded), and once the
 whole of one, 256 x 256. Each is denoised by min_u nu J(u) + 1/2 |u - f|^2 (h = 1, a mirrored border) for
@@ -10,8 +10,8 @@ whole of one, 256 x 256. Each is denoised by min_u nu J(u) + 1/2 |u - f|^2 (h = 
     PL 8 l1, PL 8 iso           all eight high bands, entrywise; one length for each place
 
 with the weight that golden-section search on log nu finds best for the PSNR of this picture, to a factor 1.05. It knows
-the true picture: an oracle, the same for all. Each minimum has a relative duality gap of at most 10^-4. The differences
-to FD iso are of the same picture with the same noise: their mean over the pictures, and the standard error of that mean.
+the true picture: an oracle, the same for all. Each minimum has a relative duality gap of at most 10^-4. A difference
+to FD iso is one of the same picture with the same noise: its mean over the pictures, and the standard error of that.
 
     make experiments            # or: python experiments/discretisations.py     about 4 minutes on one core
 

@@ -197,7 +197,7 @@ def _centred(x: Tensor) -> Tensor:
     return torch.remainder(x, 1.0) - 0.5
 
 
-def _regular(z: Tensor, terms: int = 40) -> tuple[Tensor, Tensor]:
+def _regular(z: Tensor, terms: int = 28) -> tuple[Tensor, Tensor]:
     r"""(log(sigma(z)/z), zeta(z) - 1/z) of the lattice Z + iZ, for |z| < 1: -sum_k G_{4k} (z^{4k}/(4k), z^{4k-1}).
 
     From wp'' = 6 wp^2 - g2/2: with wp = z^{-2} + sum_j c_j z^{2j-2}, c_2 = 3 G_4 and
