@@ -205,6 +205,6 @@ def _largest(filters: Sequence[Filter]) -> float:
         square = np.sum([abs(q.symbol(*waves) / C) ** 2 for q, C in zip(filters, constants, strict=True)], axis=0)
         best = np.unravel_index(int(np.argmax(square)), square.shape)
         value = max(value, float(np.max(square)))
-        w = [line[i] + width * np.linspace(-1, 1, 9) for line, i in zip(w, best, strict=True)]
-        width /= 3
+        w = [line[i] + width * np.linspace(-2, 2, 9) for line, i in zip(w, best, strict=True)]
+        width *= 0.7
     return value

@@ -37,9 +37,11 @@ from companion import (
     Field,
     Filter,
     Firm,
+    FourthOrder,
     FrameGradient,
     FrameLeastSquares,
     FrameletTransform,
+    FramePDE,
     Functional,
     Garrote,
     Gradient,
@@ -78,9 +80,15 @@ from companion import (
     along_gradient,
     biorthogonal,
     bspline,
+    frame_diffusion,
+    frame_directed,
+    frame_fourth_order,
+    frame_shock,
+    frame_tensor,
     gaussian_kernel,
     haar_gradient,
     laplacian,
+    scharr_filters,
     spline_gradient,
 )
 from companion.flows.schemes import Scheme
@@ -639,7 +647,53 @@ def motions() -> Iterator[FieldExample]:
     yield FieldExample("inpainting", lambda: DiffusionInpainting(some(6, 8), 0.5), (6, 8), partial(spike, 6, 8))
 
 
-FIELDS: list[FieldExample] = [*diffusions(), *turned(), *motions()]
+def stripes(*shape: int, size: float = 1e-5) -> torch.Tensor:
+    """(-1)^{n_1}."""
+    return size * (1 - 2 * (torch.arange(shape[0]) % 2)).double().reshape(-1, 1).expand(shape).contiguous()
+
+
+def bending() -> Iterator[FieldExample]:
+    """Fourth order in dimensions 1-3, by differences and by bands of linear splines."""
+    for d, shape in ((1, (12,)), (2, (6, 8)), (3, (4, 4, 6))):
+        make = partial(lambda d, boundary: FourthOrder(Charbonnier(1.5), Hessian(0.5, d, boundary)), d)
+        peak = partial(checkerboard, *shape)
+        ring = partial(make, "periodic")
+        yield FieldExample(f"fourth-order-{d}d-periodic", ring, shape, peak, grows=True, torus=True)
+        blunt = "the steepest wave of a mirrored border misses the bound, by less the more pixels there are"
+        yield FieldExample(f"fourth-order-{d}d-reflect", partial(make, "reflect"), shape, None, blunt)
+    H = partial(FrameGradient, bspline(2), ((2, 0), (1, 1), (0, 2)), 0.5, 2, "periodic", (-16.0, 8.0 * sqrt(2), -16.0))
+    make = lambda: FourthOrder(Charbonnier(1.5), H())  # noqa: E731
+    yield FieldExample("fourth-order-bands", make, (8, 6), partial(stripes, 8, 6), grows=True, torus=True)
+
+
+def framed() -> Iterator[FieldExample]:
+    """The flows of Section 3 as frame shrinkages."""
+    on_torus = partial(FieldExample, torus=True)
+    g, eed = Exponential(1.5), EdgeEnhancing(FastDecay(1.0), 0.8, 0.0, 0.5)
+    ced = CoherenceEnhancing(0.3, 0.6, 1.2, 0.01, 0.5)
+    yield on_torus("frame-haar", lambda: frame_diffusion(g, 1, 0.5), (8, 8), partial(spike, 8, 8))
+    peak = partial(steepest, spline_gradient(0.5), 12, 12)
+    mirrored = lambda: frame_diffusion(g, 2, 0.5, boundary="reflect")  # noqa: E731
+    yield FieldExample("frame-linear", mirrored, (12, 12), peak, grows=True)
+    yield on_torus("frame-haar-1d", lambda: frame_diffusion(g, 1, 0.5, 1), (12,), partial(spike, 12))
+    for corner, tensor_peak in ((0.0, stripes), (1.0, checkerboard)):
+        make = partial(frame_tensor, eed, None, corner)
+        yield on_torus(f"frame-eed-haar-{corner:g}", make, (8, 6), partial(tensor_peak, 8, 6), grows=True)
+    waves = torch.cos(7 * torch.pi / 19 * torch.arange(38, dtype=torch.float64))
+    peak = lambda: 1e-5 * torch.outer(waves, waves)  # noqa: E731
+    yield on_torus("frame-eed-scharr", lambda: frame_tensor(eed, scharr_filters()), (38, 38), peak, grows=True)
+    yield on_torus("frame-eed-directed", lambda: frame_directed(eed), (8, 6), partial(stripes, 8, 6), grows=True)
+    blunt = "one eigenvalue of D is alpha: max_dt is that of D = I"
+    yield on_torus("frame-ced-directed", lambda: frame_directed(ced), (8, 6), None, blunt)
+    fourth = lambda: frame_fourth_order(Charbonnier(1.5), 0.5)  # noqa: E731
+    yield on_torus("frame-fourth-order", fourth, (8, 6), partial(stripes, 8, 6), grows=True)
+    yield on_torus("frame-shock", lambda: frame_shock(0.5, 0.4), (7, 8), partial(valley, 7, 8))
+    terms = [(1, 0), (1, 0), (0, 1)], [(0, 0), (1, 0), (0, 1)]
+    wind = lambda: FramePDE(*terms, lambda Du, u: Du, 0.5, max_dt=2 / 17)  # noqa: E731  u_t = d_1 u + Laplace u
+    yield on_torus("frame-wind", wind, (8, 6), None, "2 / (|grad|^2 + 1) is enough, and nearly needed")
+
+
+FIELDS: list[FieldExample] = [*diffusions(), *turned(), *motions(), *bending(), *framed()]
 
 
 @dataclass(frozen=True)
