@@ -58,7 +58,7 @@ FUNCTIONALS = {
     "Haar 2 iso": (haar_gradient(), True, 0.7),
     "Haar 3 iso": (haar_gradient(bands=3), True, 0.6),
     "Haar 3 l1": (haar_gradient(bands=3), False, 0.4),
-    "PL pair iso": (spline_gradient(), True, 0.7),
+    "PL pair iso": (spline_gradient(), True, 1.8),
     "PL 8 l1": (EIGHT_BANDS, False, 0.6),
     "PL 8 iso": (EIGHT_BANDS, True, 1.0),
 }

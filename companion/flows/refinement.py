@@ -4,9 +4,9 @@ The dual field v of (3.1), |v| <= 1, changes little from one grid to the next: r
 the cells it has split into, it is an admissible field there, and FISTA on the dual goes on from it. A gap certifies
 every level, whatever the start.
 
-On the disc of radius 1/4, nu = 0.05, N = 32, 64, 128, 256, to a gap of 1.7e-5 (3e-4 of the minimum): 1.5 s (Haar,
-entrywise) to 7.6 s (linear splines) on one core, of which two thirds at N = 256; accelerated PDHG took as long at its
-best ratio of steps, and four times as long at the default one.
+On the disc of radius 1/4, nu = 0.05, N = 32, 64, 128, 256, to a gap of 2.5e-4 of the minimum: 2 s (Haar, entrywise)
+to 8 s (linear splines) on one core, most of it at N = 256. Accelerated PDHG took as long at its best ratio of steps,
+from two to seven times as long at the default one.
 
 Paper: (4.2), Thm 4.1.  Notebook: 07.
 """
@@ -36,7 +36,7 @@ class Level(NamedTuple):
     v: Tensor
 
 
-def refine(problems: Sequence[ROF], tol: float = 2.5e-4, k: int = 5000, every: int = 25) -> list[Level]:
+def refine(problems: Sequence[ROF], tol: float = 2.5e-4, k: int = 5000, every: int = 50) -> list[Level]:
     r"""(argmin of each problem, with its gap): FISTA with restart on each dual, from the field of the one before.
 
     problems  ROF on ever finer grids, such as [DiscreteEnergy(J(N), f).problem for N in (32, 64, 128, 256)]: each with
