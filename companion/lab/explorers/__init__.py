@@ -14,5 +14,22 @@ from companion.lab.explorers.lesson_03 import moments
 from companion.lab.explorers.lesson_04 import restoration
 from companion.lab.explorers.lesson_05 import variation
 from companion.lab.explorers.lesson_06 import flow
+from companion.lab.explorers.lesson_07 import edge, envelope
+from companion.lab.explorers.lesson_08 import dictionary, diffusing
+from companion.lab.explorers.lesson_09 import acceleration
 
-__all__ = ["iterated", "inversion", "band", "threshold", "moments", "restoration", "variation", "flow"]
+__all__ = [
+    "iterated",
+    "inversion",
+    "band",
+    "threshold",
+    "moments",
+    "restoration",
+    "variation",
+    "flow",
+    "envelope",
+    "edge",
+    "dictionary",
+    "diffusing",
+    "acceleration",
+]
