@@ -82,6 +82,7 @@ from companion import (
     tikhonov,
     to_complex,
 )
+from tests.messages_bridge07 import GAMMA
 from tests.messages_variations import FLOWS, VARIATIONS
 
 MARKS = {ord("«"): None, ord("»"): None}
@@ -990,6 +991,7 @@ CASES = [
     *SOLVERS,
     *RUNS,
     *(Case(*row) for row in (*VARIATIONS, *FLOWS)),
+    *(Case(*row) for row in GAMMA),
 ]
 NOTHING_CAME = {"a run without k or until"}
 

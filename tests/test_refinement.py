@@ -15,7 +15,6 @@ from companion import (
     DiscreteEnergy,
     Gradient,
     refine,
-    rof_dual,
 )
 from companion.flows.refinement import prolong
 
@@ -61,7 +60,7 @@ def test_the_result_is_the_minimiser_from_nothing() -> None:
 
 
 def test_the_start_from_a_coarser_grid_saves_steps() -> None:
-    chain = problems("Haar, entrywise", (16, 32, 64, 128))
+    chain = problems("forward differences", (16, 32, 64, 128))
     warm = refine(chain, tol=2.5e-4, every=25)[-1]
     cold = refine(chain[-1:], tol=2.5e-4, every=25)[0]
     assert warm.steps < 0.8 * cold.steps

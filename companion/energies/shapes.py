@@ -65,11 +65,11 @@ class Shape:
 
     def averages(self, N: int) -> Float[Tensor, "n n"]:
         """T_n chi_S: the exact means over N x N cells."""
-        raise TypeError(f"{type(self).__name__} does not define averages(N).")
+        raise TypeError(f"{type(self).__name__} is no shape yet: it does not define averages(N).")
 
     def certificate(self, x1: Float[Tensor, "..."], x2: Float[Tensor, "..."]) -> Float[Tensor, "2 ..."]:
         """The field v of (*)."""
-        raise TypeError(f"{type(self).__name__} does not define certificate(x1, x2).")
+        raise TypeError(f"{type(self).__name__} is no shape yet: it does not define certificate(x1, x2).")
 
     def __call__(self, x1: Float[Tensor, "..."], x2: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         return (self.depth(x1, x2) > 0).to(x1.dtype)
