@@ -9,10 +9,14 @@ Ex 2.1    the filters are those of the B-splines
 (2.5)     split Bregman is a primal-dual method with tau sigma = 1
 (4.1)     moments are derivatives of the symbol, and are what a filter does to polynomials
 Prop 4.1  frame coefficients are difference quotients
+(4.2)     scaled frame coefficients are means of derivatives: E_n tends to (4.3), at rate 2 where u is smooth
+Def 4.1   ... and Gamma-converges: no sequence near a disc costs less than TV, ramps cost no more, its samples do
+Thm 4.1   minimisers tend to the exact one of a disc; entrywise to another's; what the theorem does not give
 (4.4)     a threshold is a level, and a level a diffusivity
 (4.5)     framelet shrinkage is an explicit scheme for diffusion, with the signs and factors that the paper lacks
 (4.6)     any such equation is a frame and a shrinkage: Weickert, fourth order, shocks, Burgers; they converge
 (4.7)     the accelerated iteration is FISTA for (2.4)
+(4.8)     ... and an explicit scheme for a damped wave: momentum is friction, 3/t for Nesterov's; thresholds ~ tau^2
 """
 
 import itertools
@@ -23,14 +27,23 @@ import numpy as np
 import pytest
 import torch
 from scipy.integrate import solve_ivp
+from scipy.linalg import expm
+from scipy.special import j1
 from torch import Tensor
 
 from companion import (
     ADMM,
     FISTA,
+    VARIATIONS,
+    Accelerated,
     Blur,
     Charbonnier,
     CoherenceEnhancing,
+    ContinuumEnergy,
+    DampedWave,
+    Diffusion,
+    Disc,
+    DiscreteEnergy,
     EdgeEnhancing,
     Euler,
     Exponential,
@@ -38,11 +51,13 @@ from companion import (
     Filter,
     Firm,
     ForwardBackward,
+    FrameGradient,
     FrameletTransform,
     FramePDE,
     Garrote,
     GaussianNoise,
     Hard,
+    HeavyBall,
     Identity,
     Isotropic,
     IsotropicSoft,
@@ -52,9 +67,13 @@ from companion import (
     Rational,
     Regularised,
     Scharr,
+    Shape,
     ShockFilter,
     Shrinkage,
     Soft,
+    Square,
+    TotalVariation,
+    accelerated_from,
     analysis,
     balanced,
     biorthogonal,
@@ -62,18 +81,31 @@ from companion import (
     correlate,
     correlate_adjoint,
     diffusivity_from,
+    edge_cost,
     extension_residual,
     frame_diffusion,
     frame_fourth_order,
     frame_shock,
     frame_tensor,
+    framelet,
     gaussian_kernel,
+    haar_gradient,
     iterate,
+    lambda_n,
+    lower_limit,
+    max_tau,
+    mean_edge_cost,
+    momentum,
+    recovery,
+    refinable,
+    refine,
     run,
+    sample,
     scharr_filters,
     shrinkage_from,
     tensor_product,
 )
+from companion.dynamics import tensors
 
 
 def random(*shape: int) -> Tensor:
@@ -268,14 +300,16 @@ def test_47_the_accelerated_iteration_is_fista(name: str, mu: float) -> None:
     def correct(v: Tensor) -> Tensor:
         return v - mu * A.T(A(v)) + mu * A.T(f)
 
-    solver = FISTA(balanced(A, f, W, lam / mu, 1 / mu), step=mu)
+    solver, step = FISTA(balanced(A, f, W, lam / mu, 1 / mu), step=mu), Accelerated(W, Soft(lam), A, f, mu)
     state = solver.start(random(10, 12))
     u = old = correct(W.T(state.x))
+    moving = step.start(u)
     for k in range(1, 31):
         gamma = (k - 2) / (k + 1)
         u, old = correct(W.T(soft((1 + gamma) * W(u) - gamma * W(old), lam))), u
-        state = solver(state)
+        state, moving = solver(state), step(moving)
         torch.testing.assert_close(correct(W.T(state.x)), u, rtol=0, atol=1e-12)
+        torch.testing.assert_close(moving.u, u, rtol=0, atol=1e-12)
 
 
 @contractions
@@ -382,6 +416,262 @@ def test_prop_41_a_band_and_its_adjoint_have_opposite_signs_for_odd_orders() -> 
         back = W.T(d) / (W.filter(alpha).constant(alpha) * (1 / N) ** sum(alpha))
         exact = (-1) ** sum(alpha) * derivative(alpha, x, y)
         assert (back - exact).abs().max() < 0.1 * exact.abs().max()
+
+
+# ---- Section 4.2: E_n and E --------------------------------------------------------------------------------------
+
+ISOTROPIC = ("Haar, two bands", "Haar, three bands", "linear splines, first pair", "forward differences")
+NU = 0.05
+
+
+def exponential(x: Tensor, y: Tensor) -> Tensor:
+    """exp(cos 2 pi x) sin 2 pi y, smooth on the torus: int |grad u| = 6.550143, int |d_1 u| + |d_2 u| = 8.056889."""
+    return (2 * pi * x).cos().exp() * (2 * pi * y).sin()
+
+
+def on_grid(name: str, N: int, nu: float = 1.0) -> TotalVariation:
+    """A discretisation of nu TV on N x N cells of the periodic unit square."""
+    return VARIATIONS[name](nu, 1 / N, "periodic")
+
+
+def minimisers(name: str, shape: Shape, grids: Sequence[int]) -> list[tuple[float, float, float, float]]:
+    """(E_n*, L_1 and L_2 distance to the exact minimiser, gap) of ROF for the indicator of the shape, for each grid."""
+    chain = [DiscreteEnergy(on_grid(name, N, NU), shape.averages(N)).problem for N in grids]
+    best = shape.minimiser(NU)
+    return [
+        (float(p(l.u)), float(best.distance(l.u, shape, 1)), float(best.distance(l.u, shape)), l.gap)
+        for p, l in zip(chain, refine(chain, tol=1e-4), strict=True)
+    ]
+
+
+@pytest.mark.paper("(4.2)", "Prop 4.2")
+@pytest.mark.parametrize(("order", "ell"), [(1, 1), (2, 1), (2, 2)])
+def test_42_a_scaled_band_is_a_mean_of_the_derivative(order: int, ell: int) -> None:
+    """lambda_n W T_n u[k] = int d^alpha u w, int w = 1, w the phi_alpha of Prop 4.2 over c_alpha: exactly, every n."""
+    n, u = 4, lambda x: (2 * pi * x).sin()
+    derivatives = (lambda x: 2 * pi * (2 * pi * x).cos(), lambda x: -((2 * pi) ** 2) * u(x))
+    W = FrameletTransform(bspline(order), dim=1)
+    samples = sample(lambda x, y: u(x), 2**n, order, points=8)[:, 0]
+    scaled = (lambda_n(W, 2.0**-n) * W(samples))[W.band(ell)]
+    phi = framelet(bspline(order)[ell], refinable(order)).antiderivative(ell)
+    centre = sum(refinable(order).support) / 2  # cell k has its spline about (k + 1/2) h
+    for k in (3, 7, 8):
+        x, w = phi.quadrature(8)
+        at = (2 * x + k + 0.5 - centre) / 2**n  # psi_{n-1,k} = psi(2^{n-1} . - k/2), moved to the centre of the cell
+        mean = float((derivatives[ell - 1](at) * w).sum() / w.sum())
+        assert float(scaled[k]) == pytest.approx(mean, rel=1e-10)
+
+
+@pytest.mark.paper("(4.2)", "(4.3)", "Thm 4.1")
+@pytest.mark.parametrize("name", ISOTROPIC)
+def test_42_pointwise_convergence_at_rate_two_for_a_smooth_function(name: str) -> None:
+    """|E_n(u) - E(u)| ~ h^2, data term included, for the box as for the hat."""
+    f = lambda x, y: (2 * pi * (x + y)).cos()  # noqa: E731
+    E = float(ContinuumEnergy(0.7, f)(exponential))
+    assert float(ContinuumEnergy(0.7, f).variation(exponential)) == pytest.approx(6.550143, abs=1e-6)
+    for order in (1, 2):
+        errors = [float(DiscreteEnergy(on_grid(name, N, 0.7), f, order=order)(exponential)) - E for N in (64, 128)]
+        assert np.log2(errors[0] / errors[1]) == pytest.approx(2, abs=0.05)
+
+
+@pytest.mark.paper("(4.2)", "(4.3)")
+def test_42_the_entrywise_norm_has_another_limit() -> None:
+    """E12: int |d_1 u| + |d_2 u| = 8.056889, 1.23 times the total variation."""
+    for name in ("forward differences, entrywise", "Haar, entrywise"):
+        errors = [float(on_grid(name, N)(sample(exponential, N))) - 8.056889 for N in (64, 128)]
+        assert np.log2(errors[0] / errors[1]) == pytest.approx(2, abs=0.05)
+    assert 8.056889 / 6.550143 == pytest.approx(1.230, abs=1e-3)
+
+
+@pytest.mark.paper("(4.2)")
+def test_42_unweighted_norms_diverge() -> None:
+    """E11: 1/2 |T_n u - T_n f|^2 = 512, 2048, 8192 for u - f = 1; with h^2 it is 1/2 for every n."""
+    for N, printed in ((32, 512), (64, 2048), (128, 8192)):
+        u = sample(lambda x, y: torch.ones_like(x), N)
+        E = DiscreteEnergy(on_grid("Haar, two bands", N), torch.zeros(N, N, dtype=torch.float64))
+        assert float(u.square().sum()) / 2 == printed and float(E(u)) == pytest.approx(0.5, rel=1e-12)
+
+
+@pytest.mark.paper("(4.2)", "(4.3)")
+def test_42_pointwise_convergence_has_no_rate_for_all() -> None:
+    """u = |sin pi (x - 1/2)|^{1/2} is in W^{1,1}, int |u'| = 2, with the rate 1/2."""
+    u = lambda x, y: (pi * (x - 0.5)).sin().abs().sqrt()  # noqa: E731
+    for name in ISOTROPIC:
+        errors = [2 - float(on_grid(name, N)(sample(u, N, points=40))) for N in (64, 256)]
+        assert np.log2(errors[0] / errors[1]) / 2 == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.paper("Thm 4.1")
+def test_42_the_energies_are_equi_lipschitz() -> None:
+    """E13b: entrywise, nu |lambda_n W T_n (u - w)|_1 <= nu int |d_1 (u - w)| + |d_2 (u - w)|, for every n: components
+    are means of derivatives. So in the norm of W^{1,1} Gamma-convergence says no more than pointwise convergence.
+    """
+    for _ in range(5):
+        a, k = random(6), torch.randint(-5, 6, (6, 2))
+        v = lambda x, y: sum(  # noqa: E731
+            c * (2 * pi * (i * x + j * y) + c).sin() for c, (i, j) in zip(a, k.tolist(), strict=True)
+        )
+        limit = float(ContinuumEnergy(1.0, v, isotropic=False, points=256).variation(v))
+        for N in (8, 16, 64):
+            assert float(on_grid("Haar, entrywise", N)(sample(v, N))) <= limit * (1 + 1e-3)
+
+
+@pytest.mark.paper("Def 4.1")
+def test_def_41_minimisers_see_the_gamma_limit_not_the_pointwise_one() -> None:
+    """x^2 - 3 max(0, 1 - n^2 |x - 1 - 1/n|) -> x^2 everywhere; inf F_n -> -2, its Gamma-limit at 1."""
+    F = lambda x, n: x**2 - 3 * (1 - n**2 * (x - 1 - 1 / n).abs()).clamp_min(0)  # noqa: E731
+    x, ns = torch.tensor([0.0, 1.0], dtype=torch.float64), (20, 40, 80)
+    assert [float(F(x[1], n)) for n in ns] == [1.0] * 3
+    low = lower_limit(F, x, ns, lambda n: 4 / n)
+    assert bool(low[:, 0].abs().max() < 1e-12) and float(low[-1, 1]) == pytest.approx(-2, abs=0.05)
+    assert float((recovery(F, x, ns, lambda n: 4 / n)[-1, 1] - 1) * 80) == pytest.approx(1, abs=1e-3)
+    values = F(torch.linspace(-1, 2, 300001, dtype=torch.float64), 80)
+    assert float(values.min()) == pytest.approx(float(low[-1, 1]), abs=1e-3)
+
+
+@pytest.mark.paper("Def 4.1", "(4.2)")
+@pytest.mark.parametrize(
+    ("name", "sharp"),
+    [("forward differences", 1.1641), ("Haar, two bands", 1.0548), ("linear splines, first pair", 1.0203)],
+)
+def test_def_41_samples_of_a_disc_are_no_recovery_sequence_and_ramps_are(name: str, sharp: float) -> None:
+    """(ii): E_n(chi) -> factor * TV(chi), the mean cost of an edge, with a factor > 1 also for exact cell means."""
+    disc, N = Disc(0.25), 256
+    J = on_grid(name, N)
+    assert mean_edge_cost(J) == pytest.approx(sharp, abs=2e-4)
+    points = float(J(sample(disc, N, points=1))) / disc.perimeter
+    means = [float(on_grid(name, n)(disc.averages(n))) / disc.perimeter for n in (N // 2, N)]
+    ramps = [float(on_grid(name, n)(sample(disc.ramp(n**-0.5), n))) / disc.perimeter for n in (N // 4, N)]
+    assert points == pytest.approx(sharp, rel=5e-3)
+    assert min(means) > 1.0015 and abs(means[1] - means[0]) < 0.2 * (means[1] - 1)  # they stay above
+    assert abs(ramps[1] - 1) < 4e-3 and abs(ramps[1] - 1) < 0.6 * abs(ramps[0] - 1) + 2e-4
+
+
+@pytest.mark.paper("Def 4.1", "(3.1)")
+@pytest.mark.parametrize("name", ISOTROPIC)
+def test_def_41_no_sequence_near_the_disc_costs_less(name: str) -> None:
+    """(i), by duality: for the field v of the disc, |v| <= 1, and every picture u on the grid
+
+        E_n(u) >= h^2 sum <v, grad u> >= h^2 sum <v, grad chi_n> - max |grad^T v| |u - chi_n|_1,
+
+    whose first term tends to TV(chi) and whose factor stays bounded: so liminf E_n(u_n) >= TV(chi) if u_n -> chi.
+    """
+    disc, below, factors = Disc(0.25), [], []
+    for N in (64, 256):
+        J, chi = on_grid(name, N), disc.averages(N)
+        x = torch.arange(N, dtype=torch.float64) / N + (1 / N if "Haar" in name else 0.5 / N)  # where grad lives
+        v = disc.certificate(x[:, None], x[None, :])
+        if "three" in name:
+            v = torch.cat([v, torch.zeros_like(v[:1])])
+        assert float(v.norm(dim=0).max()) <= 1 + 1e-12
+        below.append(float((v * J.D(chi)).mean()) / disc.perimeter)
+        factors.append(float(J.D.adjoint(v).abs().max()))
+        for u in (sample(disc.ramp(0.02), N), (chi > 0.5).double(), chi + 0.01 * random(N, N), chi.roll(1, 0)):
+            assert float(J(u)) >= disc.perimeter * below[-1] - factors[-1] * float((u - chi).abs().mean())
+    assert 0.96 < below[0] < below[1] < 1.001 and below[1] > 0.99
+    assert max(factors) < 1.1 * disc.perimeter / disc.area
+
+
+@pytest.mark.paper("Thm 4.1")
+@pytest.mark.parametrize("name", ["Haar, two bands", "linear splines, first pair"])
+def test_thm_41_minimisers_tend_to_the_exact_one(name: str) -> None:
+    """limsup E_n(u_n*) <= E*, u_n* -> u* in L_1 and L_2 (as functions constant on cells: rate 1/2, of a jump)."""
+    best = Disc().minimiser(NU).energy
+    rows = minimisers(name, Disc(), (32, 64, 128))
+    energy, l1, l2, gap = zip(*rows, strict=True)
+    assert energy[-1] <= best + 2e-5 + gap[-1] and energy[-1] == pytest.approx(best, rel=6e-3)
+    assert l1[2] < 0.65 * l1[1] < 0.65**2 * l1[0] * 1.05
+    assert 0.35 <= np.log2(l2[0] / l2[2]) / 2 <= 0.6
+
+
+@pytest.mark.paper("Thm 4.1")
+def test_thm_41_the_entrywise_minimisers_do_not_and_solve_another_problem() -> None:
+    """On the disc they stay away, 14 % above E*; on a square they meet its exact two levels at every N."""
+    (e1, _, first, _), (e2, _, second, _) = minimisers("Haar, entrywise", Disc(), (32, 64))
+    assert min(e1, e2) > 1.1 * Disc().minimiser(NU).energy and second > 0.9 * first > 0.06
+    square = Square()
+    for name in ("Haar, entrywise", "forward differences, entrywise"):
+        energy, _, distance, gap = minimisers(name, square, (16, 32))[-1]
+        assert abs(energy - square.minimiser(NU).energy) <= gap + 1e-9 and distance < 1e-3
+    energy, _, distance, _ = minimisers("Haar, two bands", square, (32, 64))[-1]  # isotropic: the corners are rounded
+    assert energy < 0.98 * square.minimiser(NU).energy and distance > 0.03
+
+
+@pytest.mark.paper("Thm 4.1")
+def test_thm_41_a_third_band_changes_the_grid_and_not_the_limit() -> None:
+    """E - E* of the same sign and falling, slower than with two bands; on smooth functions no difference."""
+    best = Disc().minimiser(NU).energy
+    three, two = (minimisers(name, Disc(), (32, 64, 128)) for name in ("Haar, three bands", "Haar, two bands"))
+    assert three[2][0] - best < three[1][0] - best and 2 * abs(two[2][0] - best) < three[2][0] - best
+    assert two[2][2] < three[2][2] < 0.8 * three[1][2]
+
+
+@pytest.mark.paper("Thm 4.1", "(4.2)")
+def test_thm_41_minimisers_are_blind_to_the_kernel_of_T_n() -> None:
+    """E13d: T_n sin(2 pi N x) = 0, so u_n* + sin(2 pi N x) is as good, and has no limit in L_2: |.| = 0.707."""
+    N = 32
+    wave = lambda x, y: (2 * pi * N * x).sin()  # noqa: E731
+    both = lambda x, y: exponential(x, y) + wave(x, y)  # noqa: E731
+    E = DiscreteEnergy(on_grid("Haar, two bands", N), lambda x, y: x * 0)
+    assert sample(wave, N, points=12).abs().max() < 1e-12
+    torch.testing.assert_close(E(sample(both, N, points=12)), E(sample(exponential, N, points=12)))
+    x = torch.rand(200000, dtype=torch.float64)
+    assert float(wave(x, x).square().mean().sqrt()) == pytest.approx(0.707, abs=5e-3)
+
+
+@pytest.mark.paper("Thm 4.1", "(4.2)")
+def test_thm_41_pictures_are_not_bounded_by_the_energy() -> None:
+    """Two Haar bands and the mean of 2 x 2 pixels: a checkerboard of any height costs nothing. A third band charges."""
+    N = 32
+    A = Blur(torch.full((2, 2), 0.25, dtype=torch.float64))
+    k = torch.arange(N)
+    checkerboard = (-1.0) ** (k[:, None] + k).double()
+    u, f = sample(exponential, N), torch.zeros(N, N, dtype=torch.float64)
+    two, three = (DiscreteEnergy(on_grid(name, N), f, A) for name in ("Haar, two bands", "Haar, three bands"))
+    for height in (5.0, 500.0):
+        torch.testing.assert_close(two(u + height * checkerboard), two(u), rtol=1e-10, atol=0)
+        assert three(height * checkerboard) >= height
+
+
+@pytest.mark.paper("(4.2)")
+def test_42_what_turns_by_45_degrees() -> None:
+    """E14, for two isotropic Haar bands: (a) the pair of a cell is as long as the pair turned by 45 degrees, Roberts'
+    cross; (b) an edge turned by 45 degrees costs the same; (c) all symmetries of the lattice are kept; (d) with a third
+    band a cell's length does not change under any of the 24 permutations of its corners, with two it has 3 values.
+    """
+    u, J, h = random(16, 16), on_grid("Haar, two bands", 16), 1 / 16
+    a, b, c, d = u, u.roll(-1, 1), u.roll(-1, 0), u.roll((-1, -1), (0, 1))
+    roberts = (((d - a) ** 2 + (b - c) ** 2) / 2).sqrt() / h
+    torch.testing.assert_close(J.density(u), roberts, rtol=1e-12, atol=0)  # (a)
+    t = torch.linspace(0, pi, 50, dtype=torch.float64)
+    torch.testing.assert_close(edge_cost(J, t), edge_cost(J, t + pi / 4), rtol=0, atol=1e-12)  # (b)
+    for turned in (torch.rot90(u), u.T, u.flip(0)):
+        torch.testing.assert_close(J(turned), J(u), rtol=1e-12, atol=0)  # (c)
+    for name, classes in (("Haar, two bands", 3), ("Haar, three bands", 1)):  # (d)
+        lengths = set()
+        for corners in itertools.permutations((0.1, 0.7, -0.4, 1.3)):
+            cell = torch.zeros(4, 4, dtype=torch.float64)
+            cell[1:3, 1:3] = torch.tensor(corners).reshape(2, 2)
+            lengths.add(round(float(VARIATIONS[name](1.0, 1.0, "periodic").density(cell)[1, 1]), 9))
+        assert len(lengths) == classes
+
+
+@pytest.mark.paper("(4.2)")
+def test_42_what_does_not_turn() -> None:
+    """E14: not the entrywise norm, not three bands, not the standard differences, not the energy of a picture."""
+    t = torch.linspace(0, pi, 50, dtype=torch.float64)
+    for name, least in (("Haar, entrywise", 0.4), ("Haar, three bands", 0.2), ("forward differences", 0.4)):
+        J = on_grid(name, 16)
+        assert (edge_cost(J, t) - edge_cost(J, t + pi / 4)).abs().max() > least
+    u, forward = random(64, 64), on_grid("forward differences", 64)
+    assert 1e-4 < abs(float(forward(torch.rot90(u)) / forward(u)) - 1) < 0.05  # not even a quarter turn
+    x = torch.arange(64, dtype=torch.float64)
+    edge = (x[:, None] + x > 63).double()
+    inside = [VARIATIONS["forward differences"]().density(e)[16:48, 16:48].sum() for e in (edge, torch.rot90(edge))]
+    assert float(max(inside) / min(inside)) == pytest.approx(sqrt(2), rel=0.04)
+    wave = lambda s: lambda x, y: (2 * pi * 6 * ((x - y) if s else x)).cos()  # noqa: E731
+    ratio = [float(on_grid("Haar, two bands", 32)(sample(wave(s), 32))) / (24 * (sqrt(2) if s else 1)) for s in (0, 1)]
+    assert abs(ratio[0] - ratio[1]) > 0.05  # a wave along the axes and a longer one along the diagonal, per its limit
 
 
 # ---- Section 4.3 ------------------------------------------------------------------------------------------------
@@ -886,6 +1176,158 @@ def test_46_viscous_burgers_by_a_dual_frame_converges_at_order_two() -> None:
     exact = spectral(start(64).numpy(), burgers, t)
     found = rates(F, exact, t, (16, 32, 64), 1.0)
     assert abs(found[-1] - 2) < 0.15, found
+
+
+# ---- Section 4.3: acceleration ----------------------------------------------------------------------------------
+
+
+def standing(N: int) -> tuple[float, Tensor, Tensor]:
+    """h = 1/N, two modes of the periodic unit interval sampled, and |w|^2 of the discrete Fourier transform."""
+    x = torch.arange(N, dtype=torch.float64) / N
+    u0 = torch.sin(2 * pi * x) + 0.3 * torch.cos(4 * pi * x + 1)
+    return 1 / N, u0, torch.tensor((2 * pi * np.fft.fftfreq(N, 1 / N)) ** 2)
+
+
+def damped(u0: Tensor, omega2: Tensor, C: Tensor | float, t: float, inertia: float = 1.0, kick: float = 0.0) -> Tensor:
+    """inertia u'' + C u' + w^2 u = 0 for each Fourier mode, u'(0) = -kick w^2 u(0), by its matrix's exponential."""
+    pairs = zip(omega2.tolist(), (0 * omega2 + C).tolist(), strict=True)
+    path = [expm(t / inertia * np.array([[0, inertia], [-w2, -c]])) @ [1.0, -kick * w2] for w2, c in pairs]
+    modes = torch.tensor(np.array(path)[:, 0])
+    return torch.fft.ifft(modes * torch.fft.fft(u0)).real
+
+
+@pytest.mark.paper("(4.7)", "(4.8)")
+def test_48_the_accelerated_shrinkage_tends_to_the_damped_wave() -> None:
+    """gamma = 1 - C tau, Haar's level 4 tau^2/h^2, tau = 0.4 h: the distance from u_tt + C u_t = u_xx halves with h."""
+    W, C, t = FrameletTransform(bspline(1), dim=1), 1.0, 0.4
+    errors = []
+    for N in (40, 80, 160, 320, 640):
+        h, u0, omega2 = standing(N)
+        u = run(accelerated_from(torch.ones_like, W, 0.4 * h, C, h), u0, k=N).u
+        errors.append(float((u - damped(u0, omega2, C, t)).abs().max()))
+    rates = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert (np.diff(rates) > 0).all() and rates[0] > 0.85 and abs(rates[-1] - 1) < 0.03, rates
+
+
+@pytest.mark.paper("(4.7)", "(4.8)")
+@pytest.mark.parametrize("A", [CONTRACTIONS["deblurring"], CONTRACTIONS["inpainting"]], ids=["blur", "mask"])
+def test_48_with_a_diffusivity_and_data(A: LinearOperator) -> None:
+    """g and -kappa A^T(A u - f) in the plane, h fixed, tau halved: order 1 for the equation on the grid, whose solution
+    is SciPy's, with div(g grad u) from shifts.
+    """
+    h, C, kappa, t = 0.25, 2.0, 3.0, 0.8
+    diffusivity, g = GS["rational"]
+    F = divergence_flow(g, 1, h)
+    u0, f = random(10, 12), A(random(10, 12))
+
+    def rate(_: float, y: np.ndarray) -> np.ndarray:
+        u, v = torch.from_numpy(y).reshape(2, 10, 12)
+        force = F(u) - kappa * A.T(A(u) - f)
+        return torch.stack([v, force - C * v]).flatten().numpy()
+
+    start = torch.stack([u0, 0 * u0]).flatten().numpy()
+    exact = solve_ivp(rate, (0, t), start, "RK45", rtol=1e-9, atol=1e-11).y[:120, -1].reshape(10, 12)
+    wave = DampedWave(Diffusion(diffusivity, haar_gradient(h, boundary="periodic")), C, A, f, kappa).solve(u0, t).u
+    np.testing.assert_allclose(wave, exact, rtol=0, atol=1e-6)
+    W, errors = FrameletTransform(bspline(1)), []
+    for k in (40, 80, 160):
+        u = run(accelerated_from(diffusivity, W, t / k, C, h, A, f, kappa), u0, k=k).u
+        errors.append(float((u - torch.from_numpy(exact)).abs().max()))
+    assert errors[-1] < 0.1 * (torch.from_numpy(exact) - u0).abs().max()
+    assert np.log2(errors[1] / errors[2]) == pytest.approx(1, abs=0.1), errors
+
+
+@pytest.mark.paper("(4.7)", "(4.8)")
+@pytest.mark.parametrize("ball", [False, True], ids=["(4.7)", "heavy-ball"])
+def test_48_what_the_step_adds_is_friction(ball: bool) -> None:
+    """The modified equation (1 - C tau/2) u_tt + (C + tau w^2) u_t + w^2 u = 0 from u_t(0) = -tau/2 w^2 u_0: order 2.
+
+    tau w^2 comes from taking F at the extrapolated picture; the heavy ball, with F at u^{k-1}, does not have it. So
+    (4.7) damps the high frequencies, and pays with the smaller bound on tau.
+    """
+    W, C, t = FrameletTransform(bspline(1), dim=1), 3.0, 0.4
+    h, u0, _ = standing(16)
+    grad = FrameGradient(bspline(1), h=h, dim=1, boundary="periodic")
+    omega2 = torch.tensor((2 / h * np.sin(pi * np.fft.fftfreq(16))) ** 2)
+    errors = []
+    for k in (80, 160, 320):
+        tau = t / k
+        step = HeavyBall(Diffusion(torch.ones_like, grad), tau, 1 - C * tau) if ball else None
+        u = run(step or accelerated_from(torch.ones_like, W, tau, C, h), u0, k=k).u
+        added = 0 if ball else tau * omega2
+        modified = damped(u0, omega2, C + added, t, 1 - C * tau / 2, tau / 2)
+        errors.append(float((u - modified).abs().max()))
+    rates = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert abs(rates[-1] - 2) < 0.1, rates
+
+
+@pytest.mark.paper("(4.7)", "(4.8)")
+def test_48_nesterovs_momentum_is_friction_3_over_t() -> None:
+    """gamma^k = (k - 1)/(k + 2), order 1 for u_tt + 3/t u_t = u_xx: each mode is 2 J_1(w t)/(w t)."""
+    W, t = FrameletTransform(bspline(1), dim=1), 0.4
+    errors = []
+    for N in (40, 80, 160, 320, 640):
+        h, u0, omega2 = standing(N)
+        z = omega2.sqrt().clamp_min(1e-9) * t
+        exact = torch.fft.ifft(2 * torch.from_numpy(j1(z.numpy())) / z * torch.fft.fft(u0)).real
+        u = run(accelerated_from(torch.ones_like, W, 0.4 * h, None, h), u0, k=N).u
+        errors.append(float((u - exact).abs().max()))
+    rates = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert abs(rates[-1] - 1) < 0.06, rates
+
+
+@pytest.mark.paper("(4.7)", "(4.8)")
+def test_48_thresholds_must_shrink_with_the_square_of_the_time_step() -> None:
+    """E23: soft thresholding moves u by tau^2 F with F bounded only if the threshold is of the order of tau^2. With
+    30 tau^2 the size of what is left at t = 0.4 settles as tau -> 0, at order 1; with a fixed one hardly any is left.
+    """
+    W, (x, y) = FrameletTransform(bspline(1)), grid(24)
+    u0, t, C = torch.sin(2 * pi * x) * torch.cos(2 * pi * y), 0.4, 3.0
+
+    def left(k: int, lam: float) -> float:
+        step = Accelerated(W, Soft(W.weights(lam)), gamma=1 - C * t / k)
+        return float(run(step, u0, k=k).u.norm() / u0.norm())
+
+    scaled = [left(k, 30 * (t / k) ** 2) for k in (40, 80, 160, 320)]
+    assert scaled[0] > 0.2 and np.log2(np.diff(scaled)[0] / np.diff(scaled)[1:]) == pytest.approx([1, 2], abs=0.2)
+    assert left(320, 30 * (t / 40) ** 2) < 0.2 * scaled[0]
+
+
+@pytest.mark.paper("(4.8)")
+def test_48_the_sign_of_an_even_order() -> None:
+    """(-1)^{1 + |beta|}: with beta = 2, u_tt + C u_t = -u_xxxx, from the second band of linear splines with the level
+    16 tau^2/h^4; no sign has to be put in, since W^T W >= 0. tau = 0.25 h^2, so the error falls fourfold with h.
+    """
+    W, C = FrameletTransform(bspline(2), dim=1), 4.0
+    q = bspline(2)[2].constant((2,))
+    errors = []
+    for N in (16, 32, 64):
+        h, u0, omega2 = standing(N)
+        tau, k = 0.25 * h**2, N * N // 16
+        level = torch.tensor([0.0, 0.0, tau**2 / (q * h**2) ** 2], dtype=torch.float64)[:, None]
+        assert float(level.max()) == pytest.approx(16 * 0.25**2)
+        u = run(Accelerated(W, lambda d, level=level: d * (1 - level), gamma=momentum(C, tau)), u0, k=k).u
+        errors.append(float((u - damped(u0, omega2**2, C, k * tau)).abs().max()))
+    assert np.log2(errors[-2] / errors[-1]) == pytest.approx(2, abs=0.25), errors
+    assert errors[-1] < 0.05
+
+
+@pytest.mark.paper("(4.7)", "(4.8)")
+def test_48_hyperbolic_like_is_faster() -> None:
+    """Down to a thousandth of the slowest mode, w = 2 pi: the flow u_t = u_xx takes a number of steps like N^2, the
+    wave with the best friction 2 w one like N, both at the largest stable step. kappa ~ N^2: the square-root law.
+    """
+    W, C, counts = FrameletTransform(bspline(1), dim=1), 4 * pi, {"flow": [], "wave": []}
+    small = lambda new, old: float(tensors(new)[0].abs().max()) < 1e-3  # noqa: E731
+    for N in (16, 32, 64):
+        h = 1 / N
+        u0 = torch.cos(2 * pi * torch.arange(N, dtype=torch.float64) / N)
+        shrink = Shrinkage(W, lambda d: d * torch.tensor([1.0, -1.0], dtype=torch.float64)[:, None])  # level 2: h^2/2
+        waves = accelerated_from(torch.ones_like, W, 0.99 * max_tau(4 / h**2, C), C, h)
+        for name, step in (("flow", shrink), ("wave", waves)):
+            counts[name].append(run(step, u0, k=10_000, until=small).k)
+    growth = {name: np.log2(np.array(k[1:]) / k[:-1]) for name, k in counts.items()}
+    assert abs(growth["flow"][-1] - 2) < 0.05 and abs(growth["wave"][-1] - 1) < 0.15, (growth, counts)
 
 
 @pytest.mark.paper("(4.1)", "Ex 2.1")

@@ -96,8 +96,8 @@ class DampedWave(nn.Module):
         rtol, atol  the error allowed in a step, for each number of the state
 
         Where C(t) is infinite at 0 and t C(t) -> c, as for c/t, the solution at rest starts as u_0 + a t^2/2 with
-        a = (F(u_0) - kappa A^T(A u_0 - f)) / (1 + c): it is followed from 1e-5 t on. Computed in float64 and without
-        gradients; type and device of the result are those of u_0.
+        a = (F(u_0) - kappa A^T(A u_0 - f)) / (1 + c): it is followed from 1e-5 times the first t > 0 on. Computed in
+        float64 and without gradients; type and device of the result are those of u_0.
 
         Raises ValueError for times that are negative or not increasing, and for v_0 != 0 where C(0) is infinite.
         RuntimeError where no step is small enough, as for an F that drives u to infinity.
@@ -120,16 +120,20 @@ class DampedWave(nn.Module):
             if end > 0 and singular(self.C):
                 if bool((v != 0).any()):
                     raise ValueError(
-                        "A friction C(t) that is infinite at t = 0 stops every motion: start at rest, v0=None."
+                        "A friction C(t) that is infinite at t = 0 stops every motion at once; got v0 with max |v0| = "
+                        f"{float(v.abs().max()):.3g}. Start at rest, v0=None."
                     )
-                begin = 1e-5 * end
+                begin = 1e-5 * float(times[times > 0][0])
                 a = self.force(u) / (1 + begin * self.C(begin))  # type: ignore[operator]
                 u, v = u + begin**2 / 2 * a, begin * a
             y0 = torch.stack([u, v]).flatten().cpu().numpy()
             late = times.clamp_min(begin).numpy()
             result = solve_ivp(rate, (begin, end), y0, "DOP853", t_eval=late, rtol=rtol, atol=atol) if end > 0 else None
         if result is not None and not result.success:
-            raise RuntimeError(f"(4.8) could not be followed to t = {end:g}: {result.message}")
+            raise RuntimeError(
+                f"The wave (4.8) could not be followed to t = {end:g}: {result.message} Does F drive u to infinity? "
+                "F = -grad E with E bounded below does not."
+            )
         path = torch.from_numpy(y0[:, None] if result is None else result.y).T.reshape(len(times), 2, *shape).to(u0)
         single = not isinstance(t, Sequence) and not (isinstance(t, Tensor) and t.ndim)
         return Motion(path[0, 0], path[0, 1]) if single else Motion(path[:, 0], path[:, 1])
