@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from companion import Charbonnier, Exponential, Firm, Garrote, Hard, Rational, Soft
-from companion.lab.explorers.drawing import SIGNED, Answer, noisy, signal, stack
+from companion.lab.explorers.drawing import Answer, noisy, signal, stack
 from companion.lab.explorers.lesson_05 import plot
 from companion.lab.quality import psnr
 from companion.lab.raster import beside, enlarged, pixels
@@ -48,7 +48,7 @@ def dictionary(
 ) -> Answer:
     """From a shrinkage to its equation. Above S(t) (the identity in black), the level, which is the diffusivity up to a
     factor, and what is taken away, the flux (that of heat in black), over t from 0 to five thresholds; below the noisy
-    photograph, k shrinkages of it and what they took away.
+    photograph, k shrinkages of it and the level at the result, white 1.
 
     Haar, one level, h = 1, all three high bands in one group: t is the standard deviation of the four grey values of a
     cell. "drawn" is the level through the five given values, at 0, 1/2, 1, 2 and 4 thresholds, straight between and
@@ -74,7 +74,8 @@ def dictionary(
     }
     top = REACH * threshold
     above = beside(plot(t / top, (t - flux) / top), plot(torch.ones(n), lam), plot(4 * t / top, 4 * flux / top))
-    return enlarged(stack(above, shown(u0, u)), 2), facts
+    at_end = level(block_variance(u)[1].clamp_min(0).sqrt())
+    return enlarged(stack(above, shown(u0, u, at_end)), 2), facts
 
 
 def diffusing(
@@ -85,9 +86,9 @@ def diffusing(
     k: int = 20,
     n: int = 128,
 ) -> Answer:
-    """From an equation to its shrinkage. Above the diffusivity g, the flux r g(r^2) (that of heat in black), over slopes
-    r from 0 to five contrasts, and the curve S(t), t = r/2, that they are (the identity in black; 0 is at a sixth of
-    the height); below the noisy photograph, k shrinkages of it and what they took away.
+    """From an equation to its shrinkage. Above the diffusivity g and the flux r g(r^2) (that of heat in black), over
+    slopes r from 0 to five contrasts, and the curve S(t), t = r/2, that they are (the identity in black; 0 is at a
+    sixth of the height); below the noisy photograph, k shrinkages of it and the level at the result, white 1.
 
     Haar's pair, h = 1; tau is counted in h^2/4, so that it is the largest level, and beyond 1 S changes signs; `rest`
     is the level of the diagonal band.
@@ -114,7 +115,9 @@ def diffusing(
     top = REACH * contrast
     curve = plot((2 * t / top + 0.2) / 1.2, (2 * t * (1 - tau * d) / top + 0.2) / 1.2)  # S may be negative
     above = beside(plot(torch.ones(n), d), plot(4 * r / top, 4 * flux / top), curve)
-    return enlarged(stack(above, shown(u0, u)), 2), facts
+    p, q = cross(u)
+    at_end = tau * g((p.square() + q.square()) / 2)
+    return enlarged(stack(above, shown(u0, u, at_end)), 2), facts
 
 
 def drawn(threshold: float, values: tuple[float, ...]) -> Level:
@@ -147,8 +150,7 @@ def block_step(u: Tensor, level: Level) -> Tensor:
 
 def pair_step(u: Tensor, g: Level, tau: float, rest: float) -> Tensor:
     """W^T S(W u), level tau g(4 |d|^2) on Haar's pair, rest on the diagonal band; tau in h^2/4."""
-    right, down = u.roll(-1, 1), u.roll(-1, 0)
-    p, q = right.roll(-1, 0) - u, right - down  # the cross of Roberts
+    p, q = cross(u)
     c = (tau / 8) * g((p.square() + q.square()) / 2)
     p, q = c * p, c * q
     out = u + p - p.roll((1, 1), (0, 1)) + q.roll(1, 0) - q.roll(1, 1)
@@ -156,6 +158,12 @@ def pair_step(u: Tensor, g: Level, tau: float, rest: float) -> Tensor:
         d = diagonal(u)
         out = out - rest / 4 * (d - d.roll(1, 0) - d.roll(1, 1) + d.roll((1, 1), (0, 1)))
     return out
+
+
+def cross(u: Tensor) -> tuple[Tensor, Tensor]:
+    """The differences along the two diagonals of a cell, the cross of Roberts: |grad u|^2 = (p^2 + q^2) / 2."""
+    right, down = u.roll(-1, 1), u.roll(-1, 0)
+    return right.roll(-1, 0) - u, right - down
 
 
 def diagonal(u: Tensor) -> Tensor:
@@ -182,7 +190,6 @@ def threshold_of(flux: Tensor, r: Tensor) -> float | None:
     return float(r[int(falls[0])]) if len(falls) else None
 
 
-def shown(u0: Tensor, u: Tensor) -> np.ndarray:
-    """The picture, the result and the difference, side by side."""
-    grey = beside(pixels(u0), pixels(u))[..., None].repeat(3, axis=2)
-    return beside(grey, pixels(u0 - u, -0.4, 0.4, SIGNED))
+def shown(u0: Tensor, u: Tensor, level: Tensor) -> np.ndarray:
+    """The picture, the result and the level at each cell of it, white 1."""
+    return beside(*(pixels(v) for v in (u0, u, level)))[..., None].repeat(3, axis=2)
