@@ -66,6 +66,9 @@ FOURIER = "tests/test_fourier.py::"
 NOISE = "tests/test_noise.py::"
 SPECTRA = "tests/laws/test_spectra.py::"
 SHRINKAGE = "tests/test_shrinkage.py::"
+ACCELERATED = "tests/test_accelerated.py::"
+WAVE = "tests/test_wave.py::"
+CONNECTIONS = "tests/test_connections.py::"
 FUNCTIONALS = "tests/laws/test_functionals.py::"
 FIELDS = "tests/laws/test_fields.py::"
 SCHEMES = "tests/laws/test_schemes.py::"
@@ -86,6 +89,12 @@ TENSOR = "tests/test_tensor.py::"
 SHOCK = "tests/test_shock.py::"
 CURVATURE = "tests/test_curvature.py::"
 INPAINTING = "tests/test_inpainting.py::"
+SAMPLING = "tests/test_sampling.py::"
+SHAPES = "tests/test_shapes.py::"
+EDGE_COST = "tests/test_edge_cost.py::"
+GAMMA = "tests/test_gamma.py::"
+REFINEMENT = "tests/test_refinement.py::"
+BRIDGE = "tests/test_connections.py::"
 MESSAGES = "tests/test_messages.py::test_bad_input_is_answered_by_the_rule_what_came_and_a_remedy"
 
 MUTANTS = [
@@ -1012,6 +1021,260 @@ MUTANTS = [
         "dynamics.py",
         {"    if keep:\n        kept[n] = u.detach()\n": ""},
         DYNAMICS + "test_kept_iterates_are_those_asked_for_and_both_ends",
+    ),
+    # acceleration, and the damped wave
+    Mutant(
+        "friction for momentum",
+        "flows/momentum.py",
+        {"    return 1 - C * tau\n": "    return C * tau\n"},
+        ACCELERATED + "test_momentum_is_friction",
+    ),
+    Mutant(
+        "Nesterov's momentum is one step ahead",
+        "flows/momentum.py",
+        {"return (k - 1) / (k + 2)": "return k / (k + 3)"},
+        ACCELERATED + "test_the_clock_starts_at_rest_and_the_rule_is_asked_in_order",
+    ),
+    Mutant(
+        "the clock starts at 1",
+        "flows/accelerated.py",
+        {"Moving(u0, u0, u0.new_zeros(()))": "Moving(u0, u0, u0.new_ones(()))"},
+        CONNECTIONS + "test_47_the_accelerated_iteration_is_fista[1.0-inpainting]",
+    ),
+    Mutant(
+        "the two last pictures are swapped",
+        "flows/accelerated.py",
+        {"gamma * (s.u - s.old)": "gamma * (s.old - s.u)"},
+        ACCELERATED + "test_the_formula_as_printed[0.7-mask]",
+    ),
+    Mutant(
+        "the data are not added back",
+        "flows/accelerated.py",
+        {"u = u - self.mu * self.data.grad(u)": "u = u - self.mu * self.data.A.adjoint(self.data.A(u))"},
+        ACCELERATED + "test_the_formula_as_printed[0.7-mask]",
+    ),
+    Mutant(
+        "the data are compared with the extrapolated picture",
+        "flows/accelerated.py",
+        {"u = u - self.mu * self.data.grad(u)": "u = u - self.mu * self.data.grad(v)"},
+        ACCELERATED + "test_the_formula_as_printed[0.7-mask]",
+    ),
+    Mutant(
+        "a restart where the ball rolls downhill",
+        "flows/accelerated.py",
+        {"* (u - old)).sum() > 0": "* (u - old)).sum() < 0"},
+        ACCELERATED + "test_restart_stops_the_ball_where_it_rolls_uphill",
+    ),
+    Mutant(
+        "a restart leaves the clock running",
+        "flows/accelerated.py",
+        {"torch.where(uphill, 1.0, k)": "k"},
+        ACCELERATED + "test_restart_stops_the_ball_where_it_rolls_uphill",
+    ),
+    Mutant(
+        "the heavy ball with the step tau for tau^2",
+        "flows/accelerated.py",
+        {"self.tau**2 * self.F(s.u)": "self.tau * self.F(s.u)"},
+        ACCELERATED + "test_the_heavy_ball_by_hand",
+    ),
+    Mutant(
+        "the heavy ball looks ahead",
+        "flows/accelerated.py",
+        {"self.F(s.u), s.u, s.k + 1)": "self.F(s.u + self.momentum(s)), s.u, s.k + 1)"},
+        CONNECTIONS + "test_48_what_the_step_adds_is_friction[heavy-ball]",
+    ),
+    Mutant(
+        "levels with tau for tau^2",
+        "flows/accelerated.py",
+        {"DiffusionShrinkage(g, W, tau**2, h)": "DiffusionShrinkage(g, W, tau, h)"},
+        CONNECTIONS + "test_48_nesterovs_momentum_is_friction_3_over_t",
+    ),
+    Mutant(
+        "mu with tau for tau^2",
+        "flows/accelerated.py",
+        {"kappa * tau**2, gamma)": "kappa * tau, gamma)"},
+        ACCELERATED + "test_a_step_made_from_the_equation[2.0]",
+    ),
+    Mutant(
+        "the stability bound without its 2",
+        "flows/momentum.py",
+        {"(2 + 2 * gamma) / (1 + 2 * gamma)\n\n\ndef max_tau": "(2 + 2 * gamma) / (1 + gamma)\n\n\ndef max_tau"},
+        ACCELERATED + "test_the_roots_leave_the_disc_exactly_at_cfl",
+    ),
+    Mutant(
+        "the bound of gamma = 0 for all",
+        "flows/momentum.py",
+        {"math.sqrt(cfl(1.0) / bound)": "math.sqrt(cfl(0.0) / bound)"},
+        ACCELERATED + "test_the_largest_time_step_by_brute_force[haar_gradient-0.0]",
+    ),
+    Mutant(
+        "friction that feeds the wave",
+        "flows/wave.py",
+        {"self.force(x.u) - C * x.v": "self.force(x.u) + C * x.v"},
+        WAVE + "test_the_solver_against_the_modes[3.0]",
+    ),
+    Mutant(
+        "the data push away",
+        "flows/wave.py",
+        {"self.F(u) - self.kappa * self.data.grad(u)": "self.F(u) + self.kappa * self.data.grad(u)"},
+        WAVE + "test_the_solver_against_runge_and_kutta",
+    ),
+    Mutant(
+        "kinetic energy without its half",
+        "flows/wave.py",
+        {"x.v.square().sum() / 2 + potential": "x.v.square().sum() + potential"},
+        WAVE + "test_the_energy_falls_at_the_rate_of_the_friction",
+    ),
+    Mutant(
+        "an overdamped mode that starts in motion",
+        "flows/wave.py",
+        {"/ 2 + d * torch.where(m > 0": "/ 2 - d * torch.where(m > 0"},
+        WAVE + "test_the_oscillator_is_the_exponential_of_its_matrix[1.0-6.0]",
+    ),
+    Mutant(
+        "half a frequency",
+        "flows/wave.py",
+        {"2 * torch.pi * torch.fft.fftfreq": "torch.pi * torch.fft.fftfreq"},
+        WAVE + "test_the_symbol_of_the_laplacian",
+    ),
+    # Gamma-convergence
+    Mutant(
+        "the means of T_n do not sum to one",
+        "energies/sampling.py",
+        {"w = (weights / weights.sum()).double()": "w = (weights / weights.abs().max()).double()"},
+        SAMPLING + "test_the_weights_sum_to_one",
+    ),
+    Mutant(
+        "T_n looks at the corner of the cell",
+        "energies/sampling.py",
+        {"+ t + (1 - order) / 2) / N": "+ t + (0 - order) / 2) / N"},
+        SAMPLING + "test_the_samples_of_a_wave_are_the_wave_times_the_symbol_of_the_spline",
+    ),
+    Mutant(
+        "the pieces of the spline are added in reverse",
+        "energies/sampling.py",
+        {".roll(-j, 0) for j": ".roll(j, 0) for j"},
+        SAMPLING + "test_the_samples_of_a_wave_are_the_wave_times_the_symbol_of_the_spline",
+    ),
+    Mutant(
+        "lambda_n loses its sign",
+        "energies/sampling.py",
+        {"return q.constant(alpha) * h": "return abs(q.constant(alpha)) * h"},
+        SAMPLING + "test_every_scaled_band_tends_to_its_derivative",
+    ),
+    Mutant(
+        "lambda_n is 1/h for every order",
+        "energies/sampling.py",
+        {"* h ** sum(alpha)": "* h"},
+        SAMPLING + "test_the_coefficients_that_make_derivatives_of_bands",
+    ),
+    Mutant(
+        "lambda_n forgets the level",
+        "energies/sampling.py",
+        {"    q = W.filter(ell, level)\n": "    q = W.filter(ell, 0)\n"},
+        SAMPLING + "test_the_coefficients_that_make_derivatives_of_bands",
+    ),
+    Mutant(
+        "the limit of a second derivative is a first one",
+        "energies/sampling.py",
+        {"for _ in range(alpha[axis]):": "for _ in range(min(alpha[axis], 1)):"},
+        SAMPLING + "test_second_order",
+    ),
+    Mutant(
+        "E measures u, not A u",
+        "energies/sampling.py",
+        {"u if self.A is None else self.A(u)": "u"},
+        SAMPLING + "test_the_limit_with_a_measurement_and_of_a_flat_function",
+    ),
+    Mutant(
+        "the ground keeps no mass",
+        "energies/shapes.py",
+        {"a, b = 1 - nu * P / A, nu * P / (1 - A)": "a, b = 1 - nu * P / A, nu * P / A"},
+        SHAPES + "test_the_minimisers_of_the_course",
+    ),
+    Mutant(
+        "the cells of the circle's segment are counted whole",
+        "energies/shapes.py",
+        {"+ self._segment(torch.maximum(x, c)) - self._segment(c)": ""},
+        SHAPES + "test_the_means_over_cells_by_counting_points",
+    ),
+    Mutant(
+        "the certificate is not bent to the normal",
+        "energies/shapes.py",
+        {"((1 - chi) * rest.conj() + potential.imag * slope * 1j * unit)": "rest.conj()"},
+        SHAPES + "test_the_certificate_is_admissible_and_meets_the_edge_at_right_angles",
+    ),
+    Mutant(
+        "the bend of the certificate is a source",
+        "energies/shapes.py",
+        {" + potential.imag * slope * 1j * unit)": ")"},
+        SHAPES + "test_the_certificate_has_the_divergence_asked_for",
+    ),
+    Mutant(
+        "the square's field leaves no flux beside it",
+        "energies/shapes.py",
+        {"torch.where(other < self.a, torch.ones_like(y), q)": "torch.where(other < self.a, torch.ones_like(y), 0 * q)"},
+        SHAPES + "test_the_certificate_has_the_divergence_asked_for",
+    ),
+    Mutant(
+        "the distance forgets the cells on the edge",
+        "energies/shapes.py",
+        {"a = shape.averages(u.shape[-1]).to(u)": "a = shape.averages(u.shape[-1]).to(u).round()"},
+        SHAPES + "test_the_distance_of_a_picture_by_counting",
+    ),
+    Mutant(
+        "the gaps of an edge are one step late",
+        "energies/edge_cost.py",
+        {"weights[:, order].cumsum(-1)[..., :-1]": "weights[:, order].cumsum(-1)[..., 1:]"},
+        EDGE_COST + "test_the_table",
+    ),
+    Mutant(
+        "x_1 and x_2 change places in the stencil of differences",
+        "energies/edge_cost.py",
+        {"(i, 1 - i): 1 / D.h} for i in (1, 0)": "(i, i - 1): 1 / D.h} for i in (1, 0)"},
+        EDGE_COST + "test_the_table",
+    ),
+    Mutant(
+        "the cost of an edge is entrywise",
+        "energies/edge_cost.py",
+        {"torch.linalg.vector_norm(steps, dim=0) if J.isotropic else ": ""},
+        EDGE_COST + "test_two_haar_bands_are_a_regular_octagon",
+    ),
+    Mutant(
+        "the window of an infimum opens to one side",
+        "energies/gamma.py",
+        {"lo, hi = x - radius, x + radius": "lo, hi = x, x + radius"},
+        GAMMA + "test_an_infimum_by_hand",
+    ),
+    Mutant(
+        "an infimum is not refined",
+        "energies/gamma.py",
+        {"for _ in range(3):": "for _ in range(1):"},
+        GAMMA + "test_an_infimum_is_refined_between_the_points_of_its_grid",
+    ),
+    Mutant(
+        "every radius is that of the first n",
+        "energies/gamma.py",
+        {"return float(radius(n)) if callable": "return float(radius(1)) if callable"},
+        GAMMA + "test_a_growing_parabola_tends_to_an_obstacle",
+    ),
+    Mutant(
+        "the field is handed on in units of the other grid",
+        "flows/refinement.py",
+        {"s.x / _radius(problem)))": "s.x))"},
+        REFINEMENT + "test_every_level_is_certified",
+    ),
+    Mutant(
+        "each grid starts from nothing",
+        "flows/refinement.py",
+        {"            if levels:\n": "            if not levels and problem is None:\n"},
+        REFINEMENT + "test_the_start_from_a_coarser_grid_saves_steps",
+    ),
+    Mutant(
+        "a coarse value is laid over its neighbours",
+        "flows/refinement.py",
+        {"v.repeat_interleave(fine // coarse, axis)": "torch.cat([v] * (fine // coarse), axis)"},
+        REFINEMENT + "test_the_prolongation_repeats_each_value",
     ),
     # what is asked of an input, and the arrows
     Mutant(

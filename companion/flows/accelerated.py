@@ -8,14 +8,12 @@ r"""u^k = (I - mu A^T A) W~^T S((1 + gamma^{k-1}) W u^{k-1} - gamma^{k-1} W u^{k
         gamma = 1 - C tau,    level_ell = tau^2 g / (C_ell^2 h^2),    mu = kappa tau^2
 
 Why: (u^k - 2 u^{k-1} + u^{k-2}) / tau^2 + C (u^{k-1} - u^{k-2}) / tau = (u^k - v) / tau^2, and u^k - v is tau^2 times
-the right side of (4.8) at v, up to tau^4. Levels and mu are of the order of tau^2: a threshold that stays while tau ->
-0 does not give (4.8). The step itself adds a
-friction tau w^2 to the mode w, since F is taken at v: (4.7) damps the high frequencies, which the heavy ball does not,
-and pays with a smaller bound on tau (momentum.py).
+the right side of (4.8) at v, up to tau^4. Levels and mu are of the order of tau^2: a threshold that stays while
+tau -> 0 does not give (4.8). Since F is taken at v, the step itself adds a friction tau w^2 to the mode w: (4.7) damps
+the high frequencies, which the heavy ball does not, and pays with a smaller bound on tau (momentum.py).
 
-Letters: C is a friction, C_ell the constant of a band; gamma is a momentum here and the factor
-1/(C_ell h) in (4.5); alpha of (4.7) is a threshold, no multi-index; A^T on the grid stands for the adjoint of the A of
-the continuum.
+Letters: C is a friction, C_ell the constant of a band; gamma is a momentum here and the factor 1/(C_ell h) in (4.5);
+alpha of (4.7) is a threshold, no multi-index; A^T on the grid stands for the adjoint of the A of the continuum.
 
 Paper: (4.7), (4.8).  Notebook: 09.
 """
