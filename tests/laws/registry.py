@@ -479,6 +479,8 @@ def variations() -> Iterator[FunctionalExample]:
     yield FunctionalExample("variation-entrywise", lambda: TotalVariation(0.7, Gradient(0.5), False), (4, 5), False)
     yield FunctionalExample("variation-haar", lambda: TotalVariation(0.7, haar_gradient(0.5, 3)), (4, 5), False)
     yield FunctionalExample("variation-spline", lambda: TotalVariation(2.0, spline_gradient(0.5)), (4, 5), False)
+    full = partial(haar_gradient, 0.5, 3, "periodic")
+    yield FunctionalExample("variation-haar-entrywise", lambda: TotalVariation(0.7, full(), False), (4, 5), False)
     for d, shape in ((1, (7,)), (3, (3, 2, 4))):
         grad = partial(Gradient, 0.5, d, "periodic")
         yield FunctionalExample(f"variation-{d}d", lambda grad=grad: TotalVariation(0.3, grad()), shape, False)
