@@ -167,9 +167,11 @@ def polar(circle: Tensor, theta: float, here: float) -> np.ndarray:
 
 
 def draw(out: np.ndarray, top: np.ndarray, bottom: np.ndarray, colour: tuple[int, int, int], thick: int) -> None:
-    """In each column the rows from `top` to `bottom`."""
+    """In each column the rows from `top` to `bottom`, and in the next: a steep piece is as thick as a flat one."""
     rows = np.arange(len(out))[:, None]
-    out[(rows >= top - thick) & (rows <= bottom + thick)] = colour
+    mask = (rows >= top - thick) & (rows <= bottom + thick)
+    mask[:, 1:] |= mask[:, :-1].copy()
+    out[mask] = colour
 
 
 def line(out: np.ndarray, y: np.ndarray, colour: tuple[int, int, int], thick: int) -> None:
