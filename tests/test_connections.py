@@ -232,6 +232,19 @@ def test_ex_21_the_averages_are_inner_products_with_b_splines(order: int) -> Non
     np.testing.assert_allclose(drawn, B(x / scale) / scale, rtol=0, atol=1e-12)
 
 
+@pytest.mark.paper("(4.1)", "Ex 2.1")
+def test_ex_21_the_tensor_bands() -> None:
+    """In two dimensions r = 3 for Haar and 8 for piecewise linear (E2), and band (i, j) has vanishing order (i, j)."""
+    for order, r in ((1, 3), (2, 8)):
+        W = FrameletTransform(bspline(order))
+        assert len(W.bands) - 1 == r
+        for band in W.bands:
+            q = W.filter(*band)
+            assert q == tensor_product(*(bspline(order)[i] for i in band.ell))
+            assert q.vanishing_order() == band.ell
+    assert FrameletTransform(bspline(2)).filter((1, 0)).constant((1, 0)) == pytest.approx(-sqrt(2) / 2)
+
+
 # ---- Section 2: the models and their iterations -----------------------------------------------------------------
 
 CONTRACTIONS: dict[str, LinearOperator] = {  # |A| <= 1
@@ -1330,16 +1343,3 @@ def test_48_hyperbolic_like_is_faster() -> None:
             counts[name].append(run(step, u0, k=10_000, until=small).k)
     growth = {name: np.log2(np.array(k[1:]) / k[:-1]) for name, k in counts.items()}
     assert abs(growth["flow"][-1] - 2) < 0.05 and abs(growth["wave"][-1] - 1) < 0.15, (growth, counts)
-
-
-@pytest.mark.paper("(4.1)", "Ex 2.1")
-def test_the_tensor_bands_of_example_21() -> None:
-    """In two dimensions r = 3 for Haar and 8 for piecewise linear (E2), and band (i, j) has vanishing order (i, j)."""
-    for order, r in ((1, 3), (2, 8)):
-        W = FrameletTransform(bspline(order))
-        assert len(W.bands) - 1 == r
-        for band in W.bands:
-            q = W.filter(*band)
-            assert q == tensor_product(*(bspline(order)[i] for i in band.ell))
-            assert q.vanishing_order() == band.ell
-    assert FrameletTransform(bspline(2)).filter((1, 0)).constant((1, 0)) == pytest.approx(-sqrt(2) / 2)
