@@ -67,8 +67,8 @@ def sample(u: Function, N: int, order: int = 1, points: int = 4) -> Float[Tensor
     v = torch.as_tensor(v, dtype=torch.float64).expand(N * points, N * points)
     for axis in (0, 1):  # along each axis: weigh the points of each piece, then add the pieces that cell k sees
         pieces = v.movedim(axis, 0).reshape(N, points, -1)
-        means = sum(torch.einsum("t,ktj->kj", w[j], pieces).roll(-j, 0) for j in range(order))
-        v = means.movedim(0, axis)
+        means = torch.stack([torch.einsum("t,ktj->kj", w[j], pieces).roll(-j, 0) for j in range(order)])
+        v = means.sum(0).movedim(0, axis)
     return v.contiguous()
 
 
@@ -112,7 +112,8 @@ class DiscreteEnergy(nn.Module):
     order  of the B-spline of T_n
 
     Called with a function u it samples it; with a picture (N, N) it takes it for T_n u. `problem` is min E_n, for the
-    solvers: a ROF or TVModel whose unknown is T_n u, all that E_n sees of u.
+    solvers: a ROF or TVModel whose unknown is T_n u, all that E_n sees of u. So a function that minimises E_n is never
+    the only one; the course takes the one that is T_n u[k] on cell k.
 
     Raises ValueError for a J that is not periodic, or whose h is not 1/N.
     """

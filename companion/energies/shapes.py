@@ -8,9 +8,9 @@ then for nu <= A (1 - A) / P the minimiser is a = 1 - nu P/A on S and b = nu P/(
 
     E* = nu P (a - b) + A (1 - a)^2 / 2 + (1 - A) b^2 / 2.
 
-Proof. chi_S - u = nu div v, and int u div v = (a - b) int_S div v = (a - b) P = TV(u): so for every w
-nu TV(w) + 1/2 int |w - f|^2 >= nu int w div v + 1/2 int |w - f|^2, and the right side is least at w = f - nu div v = u,
-where both sides agree. For nu = A (1 - A) / P, u is the constant A, and so it stays beyond.
+Proof. With f = chi_S, f - u = nu div v, and int u div v = (a - b) P = TV(u). By (3.1), v mollified, every w has
+TV(w) >= int w div v, so that nu TV(w) + 1/2 int |w - f|^2 >= nu int w div v + 1/2 int |w - f|^2. The right side is
+least at w = f - nu div v = u, where both sides agree. For nu = A (1 - A) / P, u is the constant A, and so it stays beyond.
 
 `certificate` is such a v, in closed form. |.| is the length dual to that of the total variation: Euclidean for the
 disc, the larger component for the square, whose total variation is int |d_1 u| + |d_2 u|.
@@ -81,7 +81,10 @@ class Shape:
         return lambda x1, x2: (self.depth(x1, x2) / width + 0.5).clamp(0, 1)
 
     def minimiser(self, nu: float) -> TwoLevel:
-        """The minimiser of nu TV(u) + 1/2 int |u - chi_S|^2, see above; ValueError unless 0 < nu <= A (1 - A)/P."""
+        """The minimiser of nu TV(u) + 1/2 int |u - chi_S|^2, proved above: what Thm 4.1 is measured with.   (4.3)
+
+        Raises ValueError unless 0 < nu <= A (1 - A)/P.
+        """
         A, P = self.area, self.perimeter
         if not 0 < nu <= A * (1 - A) / P:
             raise ValueError(
