@@ -211,7 +211,7 @@ def test_the_tensor_is_that_of_the_finite_differences() -> None:
 
 
 def test_haar_and_finite_differences_draw_together() -> None:
-    """D = (1 + J_rho/36)^{-1}, a smooth function of J: from a smooth picture to the same time, Haar and directed splines
+    """D = (1 + J_rho/36)^{-1}, smooth in J: from a smooth picture to the same time, Haar and directed splines
     differ from Scharr's stencil by O(h^2).
     """
     ends = []

@@ -83,6 +83,7 @@ from companion import (
     to_complex,
 )
 from tests.messages_bridge07 import GAMMA
+from tests.messages_bridge08 import BRIDGE
 from tests.messages_bridge09 import WAVES
 from tests.messages_variations import FLOWS, VARIATIONS
 
@@ -993,6 +994,7 @@ CASES = [
     *RUNS,
     *(Case(*row) for row in (*VARIATIONS, *FLOWS)),
     *(Case(*row) for row in GAMMA),
+    *(Case(*row) for row in BRIDGE),
     *(Case(*row) for row in WAVES),
 ]
 NOTHING_CAME = {"a run without k or until"}

@@ -220,8 +220,8 @@ def check_orders(name: str, filters: Sequence[Filter], orders: Sequence[Index], 
         found = q.vanishing_order() if q.taps.any() else None
         if found != order and not (zero and not q.taps.any()):
             raise ValueError(
-                f"A filter for d^alpha, alpha = {order}, has vanishing moments of that order; in {name} {q} has "
-                f"{'none' if found is None else found}."
+                f"A filter for d^alpha, alpha = {order}, has vanishing moments of that order; in {name} that with taps "
+                f"{q.taps.tolist()} has {'none' if found is None else found}."
             )
 
 
