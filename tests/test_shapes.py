@@ -63,7 +63,7 @@ def test_the_certificate_has_the_divergence_asked_for(shape: Shape) -> None:
 @each
 def test_the_certificate_has_no_jump_of_its_flux(shape: Shape) -> None:
     """Gauss: the flux through the border of random boxes is the integral of the divergence; so no line is a source."""
-    n = 20000
+    n = 5000
     t = (torch.arange(n, dtype=torch.float64) + 0.5) / n
     for _ in range(4):
         x, y, a, b = torch.rand(4, dtype=torch.float64).tolist()
@@ -72,9 +72,9 @@ def test_the_certificate_has_no_jump_of_its_flux(shape: Shape) -> None:
             flux += sign * b * float(shape.certificate(torch.full_like(t, side), y + b * t)[0].mean())
         for side, sign in ((y + b, 1), (y, -1)):
             flux += sign * a * float(shape.certificate(x + a * t, torch.full_like(t, side))[1].mean())
-        inside = float(shape((x + a * t[::20])[:, None], (y + b * t[::20])[None, :]).mean())
+        inside = float(shape((x + a * t[::10])[:, None], (y + b * t[::10])[None, :]).mean())
         P, A = shape.perimeter, shape.area
-        assert flux == pytest.approx(a * b * (inside * P / A - (1 - inside) * P / (1 - A)), abs=2e-3)
+        assert flux == pytest.approx(a * b * (inside * P / A - (1 - inside) * P / (1 - A)), abs=4e-3)
 
 
 @pytest.mark.paper("(3.1)")

@@ -10,7 +10,8 @@ then for nu <= A (1 - A) / P the minimiser is a = 1 - nu P/A on S and b = nu P/(
 
 Proof. With f = chi_S, f - u = nu div v, and int u div v = (a - b) P = TV(u). By (3.1), v mollified, every w has
 TV(w) >= int w div v, so that nu TV(w) + 1/2 int |w - f|^2 >= nu int w div v + 1/2 int |w - f|^2. The right side is
-least at w = f - nu div v = u, where both sides agree. For nu = A (1 - A) / P, u is the constant A, and so it stays beyond.
+least at w = f - nu div v = u, where both sides agree. For nu = A (1 - A) / P, u is the constant A, and so it stays
+beyond.
 
 `certificate` is such a v, in closed form. |.| is the length dual to that of the total variation: Euclidean for the
 disc, the larger component for the square, whose total variation is int |d_1 u| + |d_2 u|.
