@@ -1,5 +1,6 @@
 """The flows of Section 3 as frame shrinkages: levels, bounds, null modes, and what further bands gain."""
 
+import itertools
 import math
 
 import numpy as np
@@ -28,6 +29,7 @@ from companion import (
     run,
     scharr_filters,
 )
+from companion.flows.frame_flows import _directed
 from companion.lab.quality import psnr
 
 
@@ -78,17 +80,16 @@ def test_haar_with_its_diagonal_band(corner: float) -> None:
 
 
 @pytest.mark.paper("(4.6)")
-def test_linear_splines_with_their_bands_of_second_order() -> None:
-    """x = s_1 c_2 + c_1 s_2: 4/h^2 (c_1 c_2 x + x^2 + s_1^2 s_2^2 / 2), largest 4/h^2, and zero at w = 0 alone."""
-    s1, s2, c1, c2 = halves()
-    x = s1 * c2 + c1 * s2
-    P = symbol(frame_directed(HEAT))
-    torch.testing.assert_close(P, 16 * (c1 * c2 * x + x**2 + s1**2 * s2**2 / 2), rtol=0, atol=1e-11)
-    fine = [t.flatten()[1:] for t in halves(512)]
-    x = fine[0] * fine[3] + fine[2] * fine[1]
-    largest = (fine[2] * fine[3] * x + x**2 + fine[0] ** 2 * fine[1] ** 2 / 2).max()
-    assert 4 / 0.25 * float(largest) * frame_directed(HEAT).max_dt == pytest.approx(2)
-    assert P.flatten()[1:].min() > 0.1
+def test_all_bands_of_linear_splines_are_the_five_points() -> None:
+    """D = I: 4/h^2 (s_1 + s_2), largest 8/h^2, and zero at w = 0 alone."""
+    s1, s2, *_ = halves()
+    F = frame_directed(HEAT)
+    P = symbol(F)
+    torch.testing.assert_close(P, 16 * (s1 + s2), rtol=0, atol=1e-11)
+    assert float(P.max()) * F.max_dt == pytest.approx(2)
+    u = random(9, 8)
+    five = sum(at(u, i, 1) - 2 * u + at(u, i, -1) for i in (1, 2)) / 0.25
+    torch.testing.assert_close(F(u), five, rtol=0, atol=1e-11)
 
 
 @pytest.mark.paper("(4.6)")
@@ -124,13 +125,11 @@ def constant(F_of: str, theta: float, across: float = 1e-3) -> FramePDE:
 
         return FramePDE(terms := ((1, 0), (0, 1), (1, 1)), terms, Phi)
 
-    def directed(Du: Tensor, u: Tensor) -> Tensor:
-        x, y, xx, xy, yy, last = Du.unbind(-3)
-        H = [a * xx + b * xy, b * (xx + yy) + (a + c) * xy, b * xy + c * yy]
-        return torch.stack([a * x + b * y, b * x + c * y, *(-h / 4 for h in H), -(a + c) / 256 * last], -3)
-
-    terms = ((1, 0), (0, 1), (2, 0), (1, 1), (0, 2), (2, 2))
-    return FramePDE(terms, terms, directed) if F_of == "directed" else haar({"haar": 0.0, "corner": 1.0}[F_of])
+    if F_of == "directed":
+        D = torch.tensor([[a, b], [b, c]], dtype=torch.float64)[..., None, None]
+        terms = ((1, 0), (0, 1), (2, 0), (1, 1), (0, 2), (2, 1), (1, 2), (2, 2))
+        return FramePDE(terms, terms, lambda Du, u: _directed(D, Du, 1.0))
+    return haar({"haar": 0.0, "corner": 1.0}[F_of])
 
 
 def wave_rate(F: FramePDE, w: tuple[float, float]) -> float:
@@ -146,7 +145,7 @@ def wave_rate(F: FramePDE, w: tuple[float, float]) -> float:
 def test_further_bands_make_lines_diffuse_alike_in_all_directions_and_leave_no_null_mode() -> None:
     """D = t t^T + 0.001 n n^T, waves of period 6 along t and along n, and the checkerboard, at 33 angles.
 
-    directed: along t the rate is 0.82-0.91 of |w|^2, across at most 0.0015 |w|^2, and the checkerboard fades at 1/h^2
+    directed: along t the rate is 0.82-0.91 of |w|^2, across at most 0.0016 |w|^2, and the checkerboard fades at 1/h^2
     at every angle. Haar's pair is as good but for the checkerboard, which it does not see; the diagonal band (nine
     points) sees it, except at 45 degrees, and costs waves across up to ten times their rate.
     """
@@ -162,10 +161,10 @@ def test_further_bands_make_lines_diffuse_alike_in_all_directions_and_leave_no_n
     for name, (low, high) in found.items():
         assert 0.8 < low[0] <= high[0] < 0.92, name
     assert found["haar"][1][2] < 1e-12
-    assert found["haar"][1][1] < 0.0015 and found["directed"][1][1] < 0.0015
+    assert found["haar"][1][1] < 0.0016 and found["directed"][1][1] < 0.0016
     assert found["corner"][1][1] > 0.01
     assert found["corner"][0][2] < 0.01
-    assert 0.99 < found["directed"][0][2] <= found["directed"][1][2] < 1.01
+    assert 0.99 < found["directed"][0][2] <= found["directed"][1][2] < 1.02
 
 
 @pytest.mark.paper("(4.6)")
@@ -180,6 +179,78 @@ def test_a_wave_across_a_coherent_structure_fades_like_the_sixth_power() -> None
         F = constant(name, theta, across=0.0)
         rates = [wave_rate(F, (w * n[0], w * n[1])) for w in (0.5, 0.25)]
         assert abs(math.log2(rates[0] / rates[1]) - power) < 0.2, name
+
+
+def at(u: Tensor, i: int, k: int) -> Tensor:
+    """u[n + k e_i] on the torus, i = 1, 2."""
+    return torch.roll(u, -k, i - 3)
+
+
+def on_cells(u: Tensor, i: int, h: float) -> Tensor:
+    along = (at(u, i, 1) - u) / h
+    return (along + at(along, 3 - i, 1)) / 2
+
+
+def averaged(u: Tensor, i: int) -> Tensor:
+    return (at(u, i, 1) + 2 * u + at(u, i, -1)) / 4
+
+
+def second(u: Tensor, i: int) -> Tensor:
+    return at(u, i, 1) - 2 * u + at(u, i, -1)
+
+
+def tensor_by_eigenvectors(flow: TensorDiffusion, p: list[Tensor]) -> Tensor:
+    """D of J = p p^T (sigma = rho = 0), by torch.linalg.eigh: (*space, 2, 2)."""
+    J = torch.stack([torch.stack([p[i] * p[j] for j in (0, 1)], -1) for i in (0, 1)], -1)
+    mu, vectors = torch.linalg.eigh(J)
+    across, along = flow.eigenvalues(mu[..., 1], mu[..., 0])
+    return vectors @ torch.diag_embed(torch.stack([along, across], -1)) @ vectors.mT
+
+
+def half_slope(energy: Tensor, v: Tensor) -> Tensor:
+    return torch.autograd.grad(energy, v)[0] / 2
+
+
+@pytest.mark.paper("(4.6)")
+def test_haars_diagonal_band_is_that_of_nine_points() -> None:
+    """F(u) = -1/2 grad_v of sum <D grad v, grad v> + 4 c/h^2 (D_11 + D_22 - 2 |D_12|) |(v_00 - v_10 - v_01 + v_11)/4|^2
+    at v = u, D = D(u) frozen, by shifts, eigenvectors and automatic differentiation.
+    """
+    flow, h = CoherenceEnhancing(0.8, 0.0, 0.0, 0.05, 0.5), 0.5
+    v = random(9, 8).requires_grad_()
+    p = [on_cells(v, i, h) for i in (1, 2)]
+    D = tensor_by_eigenvectors(flow, [x.detach() for x in p])
+    diagonal = (v - at(v, 1, 1) - at(v, 2, 1) + at(at(v, 1, 1), 2, 1)) / 4
+    energy = sum((D[..., i, j] * p[i] * p[j]).sum() for i in (0, 1) for j in (0, 1))
+    energy = energy + 0.7 * 4 / h**2 * ((D[..., 0, 0] + D[..., 1, 1] - 2 * D[..., 0, 1].abs()) * diagonal**2).sum()
+    torch.testing.assert_close(frame_tensor(flow, corner=0.7)(v.detach()), -half_slope(energy, v), rtol=0, atol=1e-11)
+
+
+@pytest.mark.paper("(4.6)")
+def test_the_directed_bands_are_tr_h_d_h() -> None:
+    """F(u) = m Laplace u (five points) - 1/2 grad_v of sum <E grad v, grad v> + h^2/4 tr(H E H) + tr E/h^2 |d_22|^2 at
+    v = u; m the smaller eigenvalue of D = D(u), E = D - m I, frozen. The first part is the energy sum_ell 2 |ell|/h^2
+    m |d_ell|^2, with the filters [1, 2, 1]/4, 2^{1/2}/4 [1, 0, -1], [-1, 2, -1]/4.
+    """
+    flow, h = CoherenceEnhancing(0.8, 0.0, 0.0, 0.05, 0.5), 0.5
+    v = random(9, 8).requires_grad_()
+    p = [averaged((at(v, i, 1) - at(v, i, -1)) / (2 * h), 3 - i) for i in (1, 2)]
+    D = tensor_by_eigenvectors(flow, [x.detach() for x in p])
+    m = torch.linalg.eigvalsh(D)[..., 0]
+    D = D - m[..., None, None] * torch.eye(2, dtype=torch.float64)
+    step = (at(v, 1, 1) - at(v, 1, -1)) / (2 * h)
+    mixed = (at(step, 2, 1) - at(step, 2, -1)) / (2 * h)
+    H = [[averaged(second(v, 1), 2) / h**2, mixed], [mixed, averaged(second(v, 2), 1) / h**2]]
+    energy = ((D[..., 0, 0] + D[..., 1, 1]) * (second(second(v, 1), 2) / 16) ** 2).sum() / h**2
+    for i in (0, 1):
+        for j in (0, 1):
+            energy = energy + (D[..., i, j] * p[i] * p[j]).sum()
+            for k in (0, 1):
+                energy = energy + h**2 / 4 * (H[k][i] * D[..., i, j] * H[j][k]).sum()
+    filters = (averaged, lambda u, i: 2**0.5 / 4 * (at(u, i, -1) - at(u, i, 1)), lambda u, i: -second(u, i) / 4)
+    for i, j in itertools.product(range(3), repeat=2):
+        energy = energy + (2 * (i + j) / h**2 * m * filters[j](filters[i](v, 1), 2) ** 2).sum()
+    torch.testing.assert_close(frame_directed(flow)(v.detach()), -half_slope(energy, v), rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("flow", [EED, CED], ids=["eed", "ced"])

@@ -86,6 +86,10 @@ BREGMAN = "tests/test_bregman.py::"
 MUMFORD_SHAH = "tests/test_mumford_shah.py::"
 STENCILS = "tests/test_stencils.py::"
 TENSOR = "tests/test_tensor.py::"
+DICTIONARY = "tests/test_dictionary.py::"
+FRAME_PDE = "tests/test_frame_pde.py::"
+FRAME_FLOWS = "tests/test_frame_flows.py::"
+FOURTH = "tests/test_fourth_order.py::"
 SHOCK = "tests/test_shock.py::"
 CURVATURE = "tests/test_curvature.py::"
 INPAINTING = "tests/test_inpainting.py::"
@@ -996,6 +1000,151 @@ MUTANTS = [
         "flows/bregman.py",
         {"d = R.prox(Kx + s.b, 1 / self.rho)": "d = R.prox(Kx + s.b, self.rho)"},
         BREGMAN + "test_a_step_of_split_bregman_in_matrices",
+    ),
+    # shrinkage is diffusion
+    Mutant(
+        "the level has one gamma for its square",
+        "flows/dictionary.py",
+        {"level = self.tau * self.gamma**2 * self.g(s.sum": "level = self.tau * abs(self.gamma) * self.g(s.sum"},
+        DICTIONARY + "test_the_level_by_hand",
+    ),
+    Mutant(
+        "no gamma inside g",
+        "flows/dictionary.py",
+        {"torch.where(first, self.gamma * d, 0.0)": "torch.where(first, d, 0.0)"},
+        CONNECTIONS + "test_45_shrinkage_is_diffusion",
+    ),
+    Mutant(
+        "gamma with h upstairs",
+        "flows/dictionary.py",
+        {"return 1 / (W.bank[1].constant(1) * h)": "return h / W.bank[1].constant(1)"},
+        CONNECTIONS + "test_45_shrinkage_is_diffusion",
+    ),
+    Mutant(
+        "the rest is shrunk by default",
+        "flows/dictionary.py",
+        {"level = torch.where(first, level, self.rest)": "level = torch.where(first, level, max(self.rest, 0.01))"},
+        CONNECTIONS + "test_45_the_rest_of_the_bands_must_pass",
+    ),
+    Mutant(
+        "each band has its own level where they should share one",
+        "flows/dictionary.py",
+        {"self.g(s.sum(axis, keepdim=True) if self.isotropic else s)": "self.g(s)"},
+        CONNECTIONS + "test_45_shrinkage_is_diffusion",
+    ),
+    Mutant(
+        "the stable step forgets the rest",
+        "flows/dictionary.py",
+        {"while self.rest and self.others:": "while False:"},
+        DICTIONARY + "test_the_bound_with_a_rest_is_that_of_the_symbol",
+    ),
+    Mutant(
+        "a diffusivity in the unit of d",
+        "flows/dictionary.py",
+        {".sqrt() / abs(self.gamma)": ".sqrt() * abs(self.gamma)"},
+        DICTIONARY + "test_the_diffusivity_by_its_formula",
+    ),
+    Mutant(
+        "a diffusivity without the time of a step",
+        "flows/dictionary.py",
+        {"return self.level(t) / (self.tau * self.gamma**2)": "return self.level(t) / self.gamma**2"},
+        DICTIONARY + "test_there_and_back",
+    ),
+    Mutant(
+        "the flux turns at |gamma| lam",
+        "flows/dictionary.py",
+        {"return self.gamma**2 * math.exp(low + high)": "return abs(self.gamma) * math.exp((low + high) / 2)"},
+        DICTIONARY + "test_where_the_flux_turns",
+    ),
+    Mutant(
+        "the size of a group counts all bands",
+        "flows/shrinkage.py",
+        {"        high = torch.where(group, high, 0.0)\n": ""},
+        DICTIONARY + "test_a_group_shrinks_by_the_factor_of_its_size",
+    ),
+    Mutant(
+        "a group takes the others with it",
+        "flows/shrinkage.py",
+        {"torch.where(group, self.S.level(size), 0.0)": "self.S.level(size).expand_as(high)"},
+        DICTIONARY + "test_a_group_shrinks_by_the_factor_of_its_size",
+    ),
+    Mutant(
+        "the sign that the paper prints",
+        "flows/frame_pde.py",
+        {"(-1) ** sum(alpha) * gamma for": "gamma for"},
+        FRAME_PDE + "test_each_term_tends_to_its_derivatives",
+    ),
+    Mutant(
+        "the dual filter is not flipped",
+        "flows/frame_pde.py",
+        {"q.convolve(p.flip())": "q.convolve(p)"},
+        FRAME_PDE + "test_the_dual_pair_of_any_filters",
+    ),
+    Mutant(
+        "the synthesis in units of beta",
+        "flows/frame_pde.py",
+        {"(q.constant(alpha) * h ** sum(alpha))": "(q.constant(alpha) * h ** sum(self.betas[0]))"},
+        FRAME_PDE + "test_each_term_tends_to_its_derivatives",
+    ),
+    Mutant(
+        "Phi sees coefficients for derivatives",
+        "flows/frame_pde.py",
+        {"d.index_select(axis, band) * self._column(self.gamma, d)": "d.index_select(axis, band)"},
+        FRAME_PDE + "test_an_odd_order_by_hand",
+    ),
+    Mutant(
+        "the shrinkage forgets u",
+        "flows/frame_pde.py",
+        {"self.F.velocity(d, self.F.dual.T(d))": "self.F.velocity(d, self.F.W.T(d))"},
+        FRAME_PDE + "test_one_shrinkage_is_one_explicit_step",
+    ),
+    Mutant(
+        "the mixed derivative counts once",
+        "flows/frame_flows.py",
+        {"torch.tensor([1.0, 2.0, 1.0]": "torch.tensor([1.0, 1.0, 1.0]"},
+        CONNECTIONS + "test_46_fourth_order_diffusion_is_shrinkage_of_the_second_order_bands",
+    ),
+    Mutant(
+        "fourth order with the sign of second order",
+        "flows/frame_flows.py",
+        {"return -g((Du * weighted)": "return g((Du * weighted)"},
+        CONNECTIONS + "test_46_fourth_order_diffusion_is_shrinkage_of_the_second_order_bands",
+    ),
+    Mutant(
+        "the diagonal band loses |D_12| once",
+        "flows/frame_flows.py",
+        {"(a + c - 2 * b.abs())": "(a + c - b.abs())"},
+        FRAME_FLOWS + "test_haars_diagonal_band_is_that_of_nine_points",
+    ),
+    Mutant(
+        "dilation where there should be erosion",
+        "flows/frame_flows.py",
+        {"speed = -torch.sign(L)": "speed = torch.sign(L)"},
+        CONNECTIONS + "test_46_the_shock_filter_is_a_shrinkage_of_one_sided_differences",
+    ),
+    Mutant(
+        "H D for (H D + D H)/2",
+        "flows/frame_flows.py",
+        {"b * (xx + yy) + (a + c) * xy": "2 * (b * yy + a * xy)"},
+        FRAME_FLOWS + "test_the_directed_bands_are_tr_h_d_h",
+    ),
+    Mutant(
+        "J_rho is not smoothed",
+        "flows/frame_flows.py",
+        {"v.unsqueeze(-3), flow.rho, flow.h": "v.unsqueeze(-3), 0.0, flow.h"},
+        CONNECTIONS + "test_46_weickerts_diffusion_is_a_shrinkage_by_matrices",
+    ),
+    Mutant(
+        "fourth order weighs by |u_11|",
+        "flows/fourth_order.py",
+        {"components = tuple(range(u.ndim - self.H.dim, p.ndim - self.H.dim))": "components = (-self.H.dim - 1,)"},
+        FOURTH + "test_against_loops",
+    ),
+    Mutant(
+        "the Hessian's bound is that of two gradients",
+        "operators/differences.py",
+        {"return 16 * self.dim**2 / self.h**4": "return 16 * self.dim / self.h**4"},
+        FOURTH + "test_the_bound_of_the_hessian_is_its_norm",
     ),
     # the spine
     Mutant(

@@ -15,13 +15,12 @@ tau gamma g(|d|^2) lacks one gamma in front and those inside g.)
     Haar        -1/2     4/h^2      4 tau g/h^2   tau <= h^2/4        tau <= h^2/2
     linear      -1/2^{1/2}   2/h^2  2 tau g/h^2   tau <= h^2/2        tau <= 2 h^2         (max g = 1)
 
-Read the other way, a shrinkage of one number is a diffusivity, in which tau |gamma| and 1/(tau gamma^2) are the units
-of d and of g:
+Read the other way, a shrinkage of one number lam is a diffusivity, with g(0) = 1/(tau gamma^2), the unit of time:
 
     soft, mu = tau |gamma|    g = min(1/(tau gamma^2), 1/sqrt s)        the flow of total variation, capped
     hard                      g = 1/(tau gamma^2) up to s = (gamma lam)^2, then 0
     firm                      between the two: falls to 0 at s = (gamma mu)^2, and stays there
-    garrote                   g = (lam/sqrt tau)^2 / s: the flux falls like 1/|grad u| beyond |gamma| lam
+    garrote                   g = lam^2/(tau s) from s = (gamma lam)^2 on: the flux falls like 1/|grad u|
 
 Paper: (4.4), (4.5), Section 4.3.  Notebook: 08.
 """

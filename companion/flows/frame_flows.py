@@ -3,8 +3,7 @@ r"""Perona-Malik, TV flow, Weickert, fourth order, shock: the flows of Section 3
                         terms (alpha_l, beta_l)                    frame
     frame_diffusion     (1,0), (0,1) both                          any spline: its first bands
     frame_tensor        (1,0), (0,1) both, (1,1)                   Haar, or a dual pair of given filters
-    frame_directed      (1,0), (0,1), (2,0), (1,1), (0,2), (2,2)   linear splines
-                        both
+    frame_directed      all ell with 1 <= ell_1 + ell_2, both      linear splines: all their bands
     frame_fourth_order  (2,0), (1,1), (0,2) both                   linear splines: their bands of second order
     frame_shock         alpha = 0; beta: (1,0), (0,1), each        one-sided differences, and a dual frame made for
                         twice, and (1,1)                           them
@@ -73,8 +72,9 @@ def frame_tensor(flow: TensorDiffusion, filters: Sequence[Filter] | None = None,
 
     The diagonal band (1,1) is what differences of first order do not see. With c = 1 and a constant D the scheme is
     ThreeByThree's, edges to the eight neighbours, but written as -W^T (...) W with a matrix >= 0 at each cell: |u|
-    does not grow, however D turns. c = 2/3 makes the Laplacian of D = I isotropic up to h^4; at c = 0 a wave across a
-    coherent structure, D n = 0, is damped like |w|^6 only, in every direction.
+    does not grow, however D turns. c = 2/3 makes the error of D = I the same in all directions, up to h^4. A wave
+    across a coherent structure, D n = 0, should stay: at c = 0 it fades like |w|^6 h^4, at multiples of 45 degrees not
+    at all; the diagonal band takes |w|^4 h^2 but at 45 degrees, and there does not see a checkerboard either.
 
     max_dt = h^2 / (2 max(1, 2 c)), for `filters` 2 / (h^2 sup |G|^2). Raises ValueError for c outside [0, 1], or c > 0
     with filters.
@@ -102,33 +102,48 @@ def frame_tensor(flow: TensorDiffusion, filters: Sequence[Filter] | None = None,
 
 
 def frame_directed(flow: TensorDiffusion) -> FramePDE:
-    r"""u_t = div(D grad u) by linear splines whose bands of second order are shrunk along D, too.   (4.6)
+    r"""u_t = div(D grad u), D = m I + E, by all bands of linear splines: levels 2 tau m |ell|/h^2 for m I, directed ones
+    for E.   (4.6)
 
-    flow  EdgeEnhancing, CoherenceEnhancing, ...: its eigenvalues, sigma, rho and h
+    flow  EdgeEnhancing, CoherenceEnhancing, ...: its eigenvalues, sigma, rho and h. m is the smaller one of D, so that
+          E >= 0 has rank one
 
-    The first bands are blind to stripes and checkerboards, the bands of second order H = (u_20, u_11; u_11, u_02) are
-    not to stripes, and a checkerboard is all in (2,2). So the energy <D grad u, grad u> of a step is joined by
+    The levels 2 tau m |ell|/h^2, |ell| = ell_1 + ell_2, are m times the five-point Laplacian. The first bands alone are
+    blind to stripes and checkerboards; so the energy <E grad u, grad u> is joined by
 
-        h^2/4 tr(H D H) = h^2/4 sum_k <D grad u_k, grad u_k>,    and the level tau tr D / h^2 in (2,2),
+        h^2/4 tr(H E H) = h^2/4 sum_k <E grad u_k, grad u_k>,    H = (u_20, u_11; u_11, u_02),
 
-    both of which go with h. tr(H D H) is 0 for a wave across a coherent structure, D n = 0, up to |w|^8: it costs the
-    structure nothing, while along it the diffusion becomes faster by as much as differences over 2h are too slow. Of
-    the 8 bands (2,1) and (1,2) pass; no picture lies in them alone, so nothing but constants is left where D > 0.
+    which sees stripes, and by the level tau tr E / h^2 in (2,2), where a checkerboard is. Both go with h. They take
+    |w|^8 h^6 from a wave across a coherent structure, E n = 0, less than the first bands do, |w|^6 h^4; along it they
+    make up for most of what differences over 2h are too slow. Nothing but constants is left where D > 0.
 
-    max_dt = h^2/2.
+    max_dt = h^2/4.
     """
     h = flow.h
 
     def Phi(Du: Tensor, u: Tensor) -> Tensor:
-        D, flux = _tensor(flow, Du.narrow(-3, 0, 2))
-        a, b, c = entries(D)
-        xx, xy, yy, last = Du.narrow(-3, 2, 4).unbind(-3)
-        directed = torch.stack([a * xx + b * xy, b * (xx + yy) + (a + c) * xy, b * xy + c * yy], -3)
-        corner = (h**6 / 256 * (a + c) * last).unsqueeze(-3)
-        return torch.cat([flux, -(h**2) / 4 * directed, -corner], -3)
+        D, _ = _tensor(flow, Du.narrow(-3, 0, 2))
+        return _directed(D, Du, h)
 
-    terms = (*PAIR, (2, 0), (1, 1), (0, 2), (2, 2))
-    return FramePDE(terms, terms, Phi, h, max_dt=h**2 / 2)
+    terms = (*PAIR, (2, 0), (1, 1), (0, 2), (2, 1), (1, 2), (2, 2))
+    return FramePDE(terms, terms, Phi, h, max_dt=h**2 / 4)
+
+
+def _directed(D: Tensor, Du: Tensor, h: float) -> Tensor:
+    """Phi of `frame_directed` in the bands (1,0), (0,1), (2,0), (1,1), (0,2), (2,1), (1,2), (2,2).
+
+    The level 2 tau m |ell|/h^2 is Phi = (-1)^{|ell|+1} 2 |ell| C_ell^2 h^{2|ell|-2} m d^ell u.
+    """
+    a, b, c = entries(D)
+    m = (a + c) / 2 - root(((a - c) / 2).square() + b.square())
+    a, c = a - m, c - m
+    x, y, xx, xy, yy, _, _, last = Du.unbind(-3)
+    second = [a * xx + b * xy, b * (xx + yy) + (a + c) * xy, b * xy + c * yy]
+    directed = [a * x + b * y, b * x + c * y, *(-(h**2) / 4 * q for q in second)]
+    directed += [torch.zeros_like(x)] * 2 + [-(h**6) / 256 * (a + c) * last]
+    levels = [1.0, 1.0, -(h**2) / 4, -(h**2), -(h**2) / 4, 3 * h**4 / 16, 3 * h**4 / 16, -(h**6) / 32]
+    isotropic = torch.tensor(levels, dtype=Du.dtype, device=Du.device).reshape(-1, 1, 1)
+    return m.unsqueeze(-3) * isotropic * Du + torch.stack(directed, -3)
 
 
 def _tensor(flow: TensorDiffusion, p: Tensor) -> tuple[Tensor, Tensor]:

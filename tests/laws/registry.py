@@ -684,7 +684,7 @@ def framed() -> Iterator[FieldExample]:
     waves = torch.cos(7 * torch.pi / 19 * torch.arange(38, dtype=torch.float64))
     peak = lambda: 1e-5 * torch.outer(waves, waves)  # noqa: E731
     yield on_torus("frame-eed-scharr", lambda: frame_tensor(eed, scharr_filters()), (38, 38), peak, grows=True)
-    yield on_torus("frame-eed-directed", lambda: frame_directed(eed), (8, 6), partial(stripes, 8, 6), grows=True)
+    yield on_torus("frame-eed-directed", lambda: frame_directed(eed), (8, 6), partial(checkerboard, 8, 6), grows=True)
     blunt = "one eigenvalue of D is alpha: max_dt is that of D = I"
     yield on_torus("frame-ced-directed", lambda: frame_directed(ced), (8, 6), None, blunt)
     fourth = lambda: frame_fourth_order(Charbonnier(1.5), 0.5)  # noqa: E731
