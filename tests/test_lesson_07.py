@@ -211,3 +211,11 @@ def test_the_shape_in_the_polar_plot_lies_within_the_curve(name: str) -> None:
     unit = lesson_07.SIDE / (2 * max(1.5, float(circle.max()) + 0.1))
     area = curve(out, lesson_07.PALE).sum() / unit**2
     assert math.pi * 0.8 < area < 4.1  # from the disc, less what is drawn upon it, to the square
+
+
+@pytest.mark.parametrize(("family", "marks"), list(zip(lesson_07.FAMILIES, (1, 0, 1, 0), strict=True)))
+def test_an_isolated_value_of_the_limit_is_marked_and_no_other(family: str, marks: int) -> None:
+    """A full square of 9 x 9 black pixels, which no curve fills."""
+    black = torch.from_numpy(curve(explorers.envelope(family=family, n=3, radius=0.0)[0], (0, 0, 0)).astype(float))
+    full = -torch.nn.functional.max_pool2d(-black[None, None], 9, 1)
+    assert int(full.sum()) == marks

@@ -94,7 +94,7 @@ def envelope(family: str = "a dip that moves", n: int = 6, radius: float = 0.1) 
     line(out, rows(limit(middle)), (0, 0, 0), 1)
     special = {1.0: float(limit(torch.ones(1))), 0.0: float(limit(torch.zeros(1)))}
     for where, v in special.items():  # values of the limit at single points
-        if v != float(limit(torch.full((1,), where + 1e-9))):
+        if abs(v - float(limit(torch.full((1,), where + 1e-5)))) > 0.1:
             column, row = round((where - left) / (right - left) * WIDTH), int(rows(torch.tensor([v]))[0])
             out[row - 4 : row + 5, column - 4 : column + 5] = 0
     one = min(int((1 - left) / (right - left) * WIDTH), WIDTH - 1)
