@@ -1090,7 +1090,7 @@ MUTANTS = [
         "Phi sees coefficients for derivatives",
         "flows/frame_pde.py",
         {"d.index_select(axis, band) * self._column(self.gamma, d)": "d.index_select(axis, band)"},
-        FRAME_PDE + "test_an_odd_order_by_hand",
+        FRAME_PDE + "test_each_term_tends_to_its_derivatives",
     ),
     Mutant(
         "the shrinkage forgets u",

@@ -102,8 +102,8 @@ def frame_tensor(flow: TensorDiffusion, filters: Sequence[Filter] | None = None,
 
 
 def frame_directed(flow: TensorDiffusion) -> FramePDE:
-    r"""u_t = div(D grad u), D = m I + E, by all bands of linear splines: levels 2 tau m |ell|/h^2 for m I, directed ones
-    for E.   (4.6)
+    r"""u_t = div(D grad u), D = m I + E, by all bands of linear splines: levels 2 tau m |ell|/h^2 for m I, directed
+    ones for E.   (4.6)
 
     flow  EdgeEnhancing, CoherenceEnhancing, ...: its eigenvalues, sigma, rho and h. m is the smaller one of D, so that
           E >= 0 has rank one
