@@ -272,6 +272,8 @@ def test_the_explorer_of_shrinkages_tells_the_truth() -> None:
     variance = W(noisy(128))[1:].square().sum(0)
     share = float(((variance > 0.02**2) & (variance < 0.06**2)).double().mean())
     assert float(facts["firm, 3 thresholds"]["backward at the start"].split()[0]) == pytest.approx(100 * share, abs=1)
+    for at_2, at_4, turns in ((0.667, 0.445, False), (0.65, 0.445, True), (0.667, 0.43, True)):  # 2/3 and 4/9
+        assert (explorers.dictionary(at_2=at_2, at_4=at_4)[1]["K^(1/2)"] != "infinite") == turns
     heat = explorers.dictionary(at_1=1.0, at_2=1.0, at_4=1.0)[1]
     assert heat["K^(1/2)"] == "infinite" and heat["backward at the start"] == "0 % of the cells"
 
@@ -284,6 +286,8 @@ def test_the_explorer_of_diffusivities_tells_the_truth() -> None:
     assert explorers.diffusing(diffusivity="Charbonnier")[1]["K^(1/2)"] == "infinite"
     assert explorers.diffusing(tau=2.0)[1]["beyond the extrema"] == "0.000"
     assert explorers.diffusing(tau=1.5)[1]["largest level"] == "1.50: no shrinkage"
+    faint = float(explorers.diffusing(rest=0.1)[1]["left in the diagonal band"].split()[0])
+    assert faint < float(explorers.diffusing(rest=0.0)[1]["left in the diagonal band"].split()[0]) - 10
     left = [float(explorers.diffusing(rest=r, k=10)[1]["left in the diagonal band"].split()[0]) for r in (0.0, 0.5)]
     assert left[0] > 40 and left[1] < 20
     assert explorers.diffusing(k=0)[1]["left in the diagonal band"] == "100 %"
