@@ -49,11 +49,8 @@ def level(answer: Callable[..., Tensor]) -> str | None:
             "right inside g; in front stands Haar's 4/h^2": tau * 2 * a * _g(a * s),
             "g is asked at the coefficients: it knows slopes, gamma d": tau * a * _g(s),
             "as printed: the gammas are missing inside g, and one of them in front": tau * root * _g(s),
-            "as printed, but with its sign: gamma^2 stands in front, and belongs inside g, too": -tau * root * _g(s),
             "gamma in front, where gamma^2 belongs: a level is a number, tau gamma a length": tau * root * _g(a * s),
-            "gamma in front, where gamma^2 belongs (and negative at that)": -tau * root * _g(a * s),
             "g is a function of |grad u|^2, and this gives it |grad u|": tau * a * _g((a * s).sqrt()),
-            "gamma inside g, where gamma^2 belongs": tau * a * _g(root * s),
             "one band alone: |grad u|^2 has both": tau * a * _g(a * x**2),
             "this is what is left, 1 - lambda": 1 - right,
             "gamma^2 is upside down: gamma = 1/(C h)": tau / a * _g(s / a),
@@ -171,12 +168,10 @@ def bounds(answer: Any) -> str | None:
     """Cubic splines, h = 1/2, max g = 3: (1/12, 32/81)."""
     if len(answer) != 2:
         return f"two numbers are asked for, (a shrinkage, stable); got {described(answer)}"
-    found = []
-    for name, value in zip(("the first bound", "the second bound"), answer, strict=True):
-        try:
-            found.append(float(value))
-        except (TypeError, ValueError):
-            return f"{name} is {described(value)}; it must be a number"
+    try:
+        found = [float(value) for value in answer]
+    except (TypeError, ValueError):
+        return f"two numbers are asked for; got {' and '.join(map(described, answer))}"
     right = (1 / 12, 32 / 81)
     close = lambda a, b: math.isclose(a, b, rel_tol=2e-3)  # noqa: E731
     if close(found[0], right[1]) and close(found[1], right[0]):
@@ -194,8 +189,7 @@ def bounds(answer: Any) -> str | None:
         slips = {goal * factor: text for factor, text in common.items()}
         if name == "the second":
             slips |= {
-                1
-                / 6: "a tight frame is stable up to the level 2, but these two bands never add up to more than 27/64",
+                1 / 6: "a tight frame is stable up to the level 2, but these two bands never add up to more than 27/64",
                 16 / 81: "2, not 1, is what tau |grad|^2 max g may reach: a frequency may be multiplied by -1",
                 27 / 384: "27/64 is upside down: it stands in the denominator",
             }
