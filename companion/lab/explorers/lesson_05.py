@@ -83,8 +83,10 @@ def data(picture: str, n: int) -> tuple[Tensor, Tensor]:
     return u, GaussianNoise(SIGMA, seed=1)(u)
 
 
-def plot(true: Tensor, found: Tensor) -> np.ndarray:
-    """Two rows of n grey values as curves on n x n pixels, 0 at the bottom and 1 at the top: `found` orange."""
+def plot(true: Tensor, found: Tensor, clip: bool = False) -> np.ndarray:
+    """Two rows of n grey values as curves on n x n pixels, 0 at the bottom and 1 at the top: `found` orange. What is
+    above 1 is drawn at 1; clip=True leaves it out.
+    """
     n = len(true)
     out = np.full((n, n, 3), 255, np.uint8)
     rows = np.arange(n)[:, None]
@@ -92,5 +94,6 @@ def plot(true: Tensor, found: Tensor) -> np.ndarray:
         y = ((1 - row.clamp(0, 1)) * (n - 1)).round().int().numpy()
         before = np.concatenate([y[:1], y[:-1]])
         low, high = np.minimum(y, before), np.maximum(y, before)
-        out[(rows >= low) & (rows <= high + thick)] = colour
+        seen = (row <= 1).numpy() if clip else True
+        out[(rows >= low) & (rows <= high + thick) & seen] = colour
     return out

@@ -47,7 +47,7 @@ def dictionary(
     n: int = 128,
 ) -> Answer:
     """From a shrinkage to its equation. Above S(t) (the identity in black), the level, which is the diffusivity up to a
-    factor, and what is taken away, the flux (that of heat in black), over t from 0 to five thresholds; below the noisy
+    factor (1 in black), and what is taken away, the flux (that of heat in black), over t from 0 to five thresholds; below the noisy
     photograph, k shrinkages of it and the level at the result, white 1.
 
     Haar, one level, h = 1, all three high bands in one group: t is the standard deviation of the four grey values of a
@@ -73,7 +73,7 @@ def dictionary(
         "backward at the start": f"{100 * float(steep.float().mean()):.0f} % of the cells",
     }
     top = REACH * threshold
-    above = beside(plot(t / top, (t - flux) / top), plot(torch.ones(n), lam), plot(4 * t / top, 4 * flux / top))
+    above = beside(plot(t / top, (t - flux) / top), from_above(lam), plot(4 * t / top, 4 * flux / top, clip=True))
     at_end = level(block_variance(u)[1].clamp_min(0).sqrt())
     return enlarged(stack(above, shown(u0, u, at_end)), 2), facts
 
@@ -86,9 +86,9 @@ def diffusing(
     k: int = 20,
     n: int = 128,
 ) -> Answer:
-    """From an equation to its shrinkage. Above the diffusivity g and the flux r g(r^2) (that of heat in black), over
-    slopes r from 0 to five contrasts, and the curve S(t), t = r/2, that they are (the identity in black; 0 is at a
-    sixth of the height); below the noisy photograph, k shrinkages of it and the level at the result, white 1.
+    """From an equation to its shrinkage. Above the curve S(t), t = r/2 (the identity in black; 0 is at a sixth of the
+    height), the diffusivity g (1 in black) and the flux r g(r^2) (that of heat in black), over slopes r from 0 to five
+    contrasts; below the noisy photograph, k shrinkages of it and the level at the result, white 1.
 
     Haar's pair, h = 1; tau is counted in h^2/4, so that it is the largest level, and beyond 1 S changes signs; `rest`
     is the level of the diagonal band.
@@ -104,17 +104,17 @@ def diffusing(
         r = torch.linspace(0, REACH * contrast, n)
         d = g(r.square())
     t, flux = r / 2, r * d
-    board = float(diagonal(u).square().mean().sqrt() / diagonal(u0).square().mean().sqrt())
+    board = at_the_corner(u) / at_the_corner(u0)
     facts = {
         "PSNR": f"{psnr(u, true):.2f} dB",
         "largest level": f"{tau:.2f}" + (": no shrinkage" if tau > 1 else ""),
         "K^(1/2)": "infinite" if turn is None else f"{turn:.3f}",
-        "left in the diagonal band": f"{100 * board:.0f} %",
+        "left at (π, π)": f"{100 * board:.0f} %",
         "beyond the extrema": f"{max(float(u.max() - u0.max()), float(u0.min() - u.min()), 0.0):.3f}",
     }
     top = REACH * contrast
     curve = plot((2 * t / top + 0.2) / 1.2, (2 * t * (1 - tau * d) / top + 0.2) / 1.2)  # S may be negative
-    above = beside(plot(torch.ones(n), d), plot(4 * r / top, 4 * flux / top), curve)
+    above = beside(curve, from_above(d), plot(4 * r / top, 4 * flux / top, clip=True))
     p, q = cross(u)
     at_end = tau * g((p.square() + q.square()) / 2)
     return enlarged(stack(above, shown(u0, u, at_end)), 2), facts
@@ -172,6 +172,12 @@ def diagonal(u: Tensor) -> Tensor:
     return (d - d.roll(-1, 0)) / 4
 
 
+def at_the_corner(u: Tensor) -> float:
+    """The Fourier coefficient of u at (pi, pi): its mean with a checkerboard of +-1."""
+    sign = 1 - 2 * (torch.arange(len(u)) % 2).double()
+    return float(sign @ u.double() @ sign) / u.numel()
+
+
 def means(u: Tensor, step: int = 1) -> Tensor:
     """Means over cells of 2 x 2; with step = -1 the transpose."""
     u = u + u.roll(-step, 0)
@@ -188,6 +194,11 @@ def threshold_of(flux: Tensor, r: Tensor) -> float | None:
     """The first place where the flux turns down, None where it never does."""
     falls = (flux.diff() < -1e-6 * float(r[-1])).nonzero()
     return float(r[int(falls[0])]) if len(falls) else None
+
+
+def from_above(level: Tensor) -> np.ndarray:
+    """A level or a diffusivity, and 1 a little below the upper edge."""
+    return plot(torch.ones(len(level)) / 1.1, level / 1.1)
 
 
 def shown(u0: Tensor, u: Tensor, level: Tensor) -> np.ndarray:
