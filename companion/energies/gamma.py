@@ -35,7 +35,8 @@ def infimum(F: Family, x: Float[Tensor, "*shape"], n: int, radius: float, points
     r"""m_n(x, r) = min {F_n(y) : |y - x| <= r} and where it is attained, for every entry of x.   Def 4.1
 
     radius  r >= 0; with r = 0 it is F_n(x)
-    points  >= 3 on [x - r, x + r]; the least of them is then refined twice between its neighbours
+    points  >= 3 on [x - r, x + r]; the least of them is then refined twice between its neighbours. A dip narrower
+            than their distance 2r/(points - 1) is found only if a point happens to lie in it
 
     >>> infimum(lambda x, n: x**2, torch.tensor([1.0]), 1, 0.25).value
     tensor([0.5625])

@@ -142,8 +142,8 @@ class Disc(Shape):
         |z| = 1/2 on. Its divergence is that of M grad G.
 
         |v| <= 1: with B and S the sums of |G_{4k}| |z|^{4k-1} and |G_{4k}| |z|^{4k}/(4k) times M/(2 pi), for |z| < 1/2
-        |v|^2 <= (g + (1 - chi) B)^2 + ((1 - chi) B + S |chi'|)^2, a function of |z| that falls from 1 for R <= 0.35.
-        Beyond, |grad G|^2 is subharmonic, hence largest on the circle |z| = 1/2.
+        |v|^2 <= (g + (1 - chi) B)^2 + ((1 - chi) B + S |chi'|)^2, a function of |z| that falls from 1 (evaluated on
+        fine grids, R <= 0.35). Beyond, |grad G|^2 is subharmonic, hence largest on the circle |z| = 1/2.
         """
         y1, y2 = torch.broadcast_tensors(_centred(x1), _centred(x2))
         r, z = torch.hypot(y1, y2), torch.complex(y1, y2)
