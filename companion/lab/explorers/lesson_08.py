@@ -47,8 +47,8 @@ def dictionary(
     n: int = 128,
 ) -> Answer:
     """From a shrinkage to its equation. Above S(t) (the identity in black), the level, which is the diffusivity up to a
-    factor (1 in black), and what is taken away, the flux (that of heat in black), over t from 0 to five thresholds; below the noisy
-    photograph, k shrinkages of it and the level at the result, white 1.
+    factor (1 in black), and what is taken away, the flux (that of heat in black), over t from 0 to five thresholds;
+    below the noisy photograph, k shrinkages of it and the level at the result, white 1.
 
     Haar, one level, h = 1, all three high bands in one group: t is the standard deviation of the four grey values of a
     cell. "drawn" is the level through the five given values, at 0, 1/2, 1, 2 and 4 thresholds, straight between and
