@@ -34,6 +34,13 @@ DICTIONARIES = {
     "3 numbers are asked for": lambda C, t, h, g, kappa: (1 - C * t, kappa * t**2),
     "must be a number": lambda C, t, h, g, kappa: ("gamma", 1.0, 1.0),
     "that is not it": lambda C, t, h, g, kappa: (0.123, 1.0, 1.0),
+    "to first order": lambda C, t, h, g, kappa: (math.exp(-C * t), 2 * t**2 * g / h**2, kappa * t**2),
+    "(1) asks for": lambda C, t, h, g, kappa: (
+        (1 - C * t / 2) / (1 + C * t / 2),
+        2 * t**2 * g / h**2,
+        kappa * t**2,
+    ),
+    "the part that is taken": lambda C, t, h, g, kappa: (1 - C * t, 1 - 2 * t**2 * g / h**2, kappa * t**2),
     "not yet": lambda C, t, h, g, kappa: ...,
 }
 
@@ -41,6 +48,14 @@ DICTIONARIES = {
 @pytest.mark.parametrize("words", DICTIONARIES)
 def test_the_dictionary(words: str) -> None:
     assert words in says(exercises.dictionary, DICTIONARIES[words])
+
+
+def test_arrays_and_four_digits_are_answers() -> None:
+    for kind in (np.array, torch.tensor, list):
+        assert says(exercises.dictionary, lambda *p, kind=kind: kind(DICTIONARIES["right"](*p))) == "right"
+        assert says(exercises.problem, lambda *p, kind=kind: kind(PROBLEMS["right"](*p))) == "right"
+        assert says(exercises.bounds, kind([1.1547, 0.7071])) == "right"
+    assert says(exercises.overtaking, torch.tensor(2404.0)) == "right"
 
 
 BOUNDS = {
@@ -51,8 +66,9 @@ BOUNDS = {
     "without momentum": (2**0.5, 1 / 2**0.5),
     "the heavy ball's": (2.0, 1 / 2**0.5),
     "is 1/2, not 1": ((2 / 3) ** 0.5, 1 / 2**0.5),
-    "Lambda = tau^2/h^2 = 4/3": (0.9, 1 / 2**0.5),
-    "the level: this is Haar's": (2 / 3**0.5, 0.5),
+    "then Lambda into (5)": (0.9, 1 / 2**0.5),
+    "PL's level is only 1/2": (2 / 3**0.5, 0.5),
+    "into the level of (1)": (2 / 3**0.5, 0.6),
     "not the level times the symbol": (2 / 3**0.5, 1.0),
     "upside down": (2 / 3**0.5, 2**0.5),
     "2 numbers are asked for": (1.0,),
@@ -75,25 +91,38 @@ def test_the_bounds_are_those_of_the_iteration() -> None:
         assert low <= float(end.norm() / noise.norm()) <= high
 
 
-CLOCKS = {
-    "right": lambda a, t: a / t,
-    "has the numerator": lambda a, t: (a - 1) / t,
-    "are no times": lambda a, t: a / (t + a - 1),
-    "this is a momentum": lambda a, t: 1 - a / t,
-    "a is a parameter": lambda a, t: 3 / t,
-    "upside down": lambda a, t: t / a,
-    "the sign": lambda a, t: -a / t,
+OVERTAKINGS = {
+    "right": 2404.3,
+    "0.95 is the best": 1521,
+    "it overtakes 0.95 before": 9801.0,
+    "geometric mean": 3861,
+    "the mean of": 5661,
+    "this is a": 0.999584,
+    "square root of Q": 49.03,
+    "are not equal": 3000,
+    "must be a number": "large",
 }
 
 
-@pytest.mark.parametrize("words", CLOCKS)
-def test_the_friction(words: str) -> None:
-    assert words in says(exercises.clock, CLOCKS[words])
+@pytest.mark.parametrize("words", OVERTAKINGS)
+def test_more_memory_or_less(words: str) -> None:
+    assert words in says(exercises.overtaking, OVERTAKINGS[words])
+
+
+def test_where_the_larger_momentum_overtakes() -> None:
+    """By the companion matrices: 0.95 is faster at Q = 2400, 0.98 at Q = 2410."""
+
+    def radius(gamma: float, Q: float) -> float:
+        a = 1 - 1 / Q
+        return float(np.abs(np.linalg.eigvals([[a * (1 + gamma), -a * gamma], [1.0, 0.0]])).max())
+
+    assert radius(0.95, 2400) < radius(0.98, 2400) and radius(0.98, 2410) < radius(0.95, 2410)
 
 
 PROBLEMS = {
     "right": lambda kappa, lam: (1 / kappa, lam / kappa),
     "upside down": lambda kappa, lam: (kappa, lam / kappa),
+    "exchanged": lambda kappa, lam: (lam / kappa, 1 / kappa),
     "kappa = 1 only": lambda kappa, lam: (1.0, lam),
     "has the threshold mu lam": lambda kappa, lam: (1 / kappa, lam),
     "s/mu = lam": lambda kappa, lam: (1 / kappa, lam * kappa),
@@ -118,6 +147,8 @@ BALLS = {
     "nearly twice as far": lambda m, L: (L**-0.5, best(m, L)[1]),
     "this is gamma^(1/2)": lambda m, L: (best(m, L)[0], best(m, L)[1] ** 0.5),
     "Q for the square root of Q": lambda m, L: (best(m, L)[0], ((L - m) / (L + m)) ** 2),
+    "exchanged": lambda m, L: best(m, L)[::-1],
+    "double root is at gamma": lambda m, L: (best(m, L)[0], 1 - 2 * best(m, L)[0] * m**0.5),
     "friction takes away": lambda m, L: (best(m, L)[0], 1 - best(m, L)[1]),
     "Factor per step 0.9832, best 0.8182": lambda m, L: (best(m, L)[0] / 2, 0.5),
 }
@@ -129,7 +160,13 @@ def test_the_heavy_ball(words: str) -> None:
 
 
 def test_hints_and_praise() -> None:
-    for check in (exercises.dictionary, exercises.bounds, exercises.clock, exercises.problem, exercises.heavy_ball):
+    for check in (
+        exercises.dictionary,
+        exercises.bounds,
+        exercises.overtaking,
+        exercises.problem,
+        exercises.heavy_ball,
+    ):
         assert len(check.hints) >= 2 and check.praise
 
 
@@ -149,6 +186,23 @@ def test_the_explorer_knows_the_best_momentum() -> None:
     facts = explorers.acceleration(momentum=9 / 11, level=1.0, Q=100.0)[1]
     assert number(facts["without momentum"]) == 0.99
     assert abs(number(facts["C / (2 omega_1)"]) - 10 / 11) < 0.01
+
+
+@pytest.mark.parametrize("method", lesson_09.METHODS)
+def test_the_explorer_tells_what_the_slowest_roots_are(method: str) -> None:
+    """Against NumPy's roots of the polynomial, for many momenta: real, double or a conjugate pair."""
+    level, Q, heavy = 0.8, 20.0, method == "heavy ball"
+    a, seen = 1 - level / Q, set()
+    for c in np.linspace(0, 1, 21):
+        z = np.roots([1, -(a + c), c] if heavy else [1, -a * (1 + c), a * c])
+        told = explorers.acceleration(method=method, momentum=float(c), level=level, Q=Q)[1]["slowest mode"]
+        assert ("pair" in told) == (abs(z.imag).max() > 1e-9) or "double" in told
+        assert "double" not in told or abs(z[0] - z[1]) < 0.2
+        seen.add(told.split(",")[0])
+    assert {"overdamped", "underdamped"} <= seen
+    meet = (1 - (level / Q) ** 0.5) ** 2 if heavy else (1 - (level / Q) ** 0.5) / (1 + (level / Q) ** 0.5)
+    assert "critical" in explorers.acceleration(method=method, momentum=meet, level=level, Q=Q)[1]["slowest mode"]
+    assert lesson_09.damping(0.5, 1.05, heavy=False) == "two real roots"
 
 
 @pytest.mark.parametrize(("method", "bound"), [("(4.7)", 4 / 3), ("heavy ball", 4.0)])

@@ -127,9 +127,9 @@ class HeavyBall(Inertia):
     gamma  None for Nesterov's, a number, or a function of k: see Inertia
 
     Stable on F = -w^2 u for tau^2 w^2 <= 2 (1 + gamma). An explicit Euler step dt <= F.max_dt has w^2 dt <= 2, so
-    tau <= ((1 + gamma) F.max_dt)^{1/2} is enough; a larger step is announced. Where m <= E'' <= L, with kappa = L/m,
-    the best are tau = 2 / (sqrt L + sqrt m) and gamma = ((sqrt kappa - 1) / (sqrt kappa + 1))^2: all roots then have
-    modulus sqrt gamma.
+    tau <= ((1 + gamma) F.max_dt)^{1/2} is enough; a larger step is announced. For a quadratic E with m <= E'' <= L and
+    kappa = L/m the best are tau = 2 / (sqrt L + sqrt m) and gamma = ((sqrt kappa - 1) / (sqrt kappa + 1))^2: all roots
+    then have modulus sqrt gamma.
 
     Raises ValueError for tau <= 0 and as Inertia; StabilityWarning for a larger tau.
 

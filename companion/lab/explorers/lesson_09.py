@@ -18,16 +18,18 @@ from companion.lab.raster import beside
 ORANGE, BLUE, BLACK, GREY, PALE = (213, 94, 0), (0, 114, 178), (0, 0, 0), (150, 150, 150), (222, 222, 222)
 START = np.array([0.95, 0.62])  # of the ball: slow mode, fast mode
 METHODS = ("(4.7)", "heavy ball")
+STEPS = 200  # of the energy's axis
 
 
 def acceleration(
     method: str = "(4.7)", momentum: float = 0.8, level: float = 0.5, Q: float = 50.0, k: int = 40, n: int = 128
 ) -> Answer:
     """A quadratic energy with condition number Q, with momentum (orange) and without (blue): the paths of a ball in the
-    landscape of two modes, and the energy over the steps, in decades; below the roots of all modes in the unit disc
-    (black: the slowest mode), and the signal of the course on its way from the data to the minimiser (black).
+    landscape of two modes, and the energy over 200 steps, a line for each decade from 1 down to 1e-12 (grey: step k);
+    below the roots of all modes in the unit disc (black: the slowest mode), and the signal of the course on its way
+    from the data to the minimiser (black).
 
-    level is tau^2 times the largest eigenvalue of E''. The signal has E = m/2 |u - f|^2 + 1/2 |u'|^2 with h = 1 and
+    level is tau^2 L, L the largest eigenvalue of E''. The signal has E = m/2 |u - f|^2 + 1/2 |u'|^2 with h = 1 and
     m = 4/(Q - 1), so that its eigenvalues fill [m, m + 4], and starts at f; a level is one of (4.7) for Haar.
     """
     heavy = method == METHODS[1]
@@ -43,7 +45,7 @@ def acceleration(
 
     hessian = np.array([1 / Q, 1.0])
     pull = lambda p: -level * hessian * p  # noqa: E731
-    ball, descent = (orbit(START, pull, c, max(k, 60), heavy) for c in (momentum, 0.0))
+    ball, descent = (orbit(START, pull, c, max(k, STEPS), heavy) for c in (momentum, 0.0))
     energy = [(hessian * p**2).sum(-1) / 2 for p in (ball, descent)]
 
     side = 2 * n
@@ -54,7 +56,7 @@ def acceleration(
             polyline(signal, x, (row + 0.1) / 1.3, colour)
     above = beside(_landscape(side, Q, ball[: k + 1], descent[: k + 1]), _energies(side, energy, k))
     below = beside(_disc(side, z), signal)
-    return stack(above, below), _facts(momentum, level, Q, rate, alone, k, energy)
+    return stack(above, below), _facts(momentum, level / Q, heavy, rate, alone, k, energy)
 
 
 def orbit(u0: np.ndarray, force: Any, momentum: float, k: int, heavy: bool) -> np.ndarray:
@@ -78,15 +80,27 @@ def roots(spectrum: np.ndarray, momentum: float, heavy: bool) -> np.ndarray:
     return np.stack([p + root, p - root]) / 2
 
 
+def damping(momentum: float, slowest: float, heavy: bool) -> str:
+    """What the roots of the slowest mode, of the level tau^2 omega_1^2 = slowest, are: two real ones, a double one or a
+    conjugate pair. They meet at a (1 + gamma)^2 = 4 gamma, a = 1 - slowest; at (1 - tau omega_1)^2 for the heavy ball.
+    """
+    if slowest >= 1 and not heavy:
+        return "two real roots"  # a <= 0: they never meet
+    root = math.sqrt(slowest)
+    meet = (1 - root) ** 2 if heavy else (1 - root) / (1 + root)
+    if abs(momentum - meet) < 0.005:
+        return "critical, a double root"
+    return "overdamped, two real roots" if momentum < meet else "underdamped, a conjugate pair"
+
+
 def _facts(
-    momentum: float, level: float, Q: float, rate: float, alone: float, k: int, energy: list[np.ndarray]
+    momentum: float, slowest: float, heavy: bool, rate: float, alone: float, k: int, energy: list[np.ndarray]
 ) -> dict[str, Any]:
-    ratio = (1 - momentum) / (2 * math.sqrt(level / Q))  # C / (2 omega_1)
-    kind = "overdamped" if ratio > 1.02 else "underdamped" if ratio < 0.98 else "critical"
     return {
         "largest root": f"{rate:.4f}" + (" > 1: it blows up" if rate > 1 + 1e-9 else ""),
         "without momentum": f"{alone:.4f}" + (" > 1: it blows up" if alone > 1 + 1e-9 else ""),
-        "C / (2 omega_1)": f"{ratio:.2f}, {kind}",
+        "slowest mode": damping(momentum, slowest, heavy),
+        "C / (2 omega_1)": f"{(1 - momentum) / (2 * math.sqrt(slowest)):.2f}",
         "energy left": f"{energy[0][k] / energy[0][0]:.1e}; without momentum {energy[1][k] / energy[1][0]:.1e}",
     }
 
@@ -142,7 +156,7 @@ def _landscape(side: int, Q: float, ball: np.ndarray, descent: np.ndarray) -> np
 
 
 def _energies(side: int, energy: list[np.ndarray], k: int) -> np.ndarray:
-    """log_10 E over the steps: from 1e-12 to 10 times the first; a grey line for each decade, a black one at k."""
+    """log_10 E over the steps: from 1e-12 to 10 times the first; a pale line for each decade, a grey one at k."""
     out = np.full((side, side, 3), 255, np.uint8)
     for decade in range(1, 13):
         polyline(out, [0, 1], [decade / 13] * 2, PALE)
