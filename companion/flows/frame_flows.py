@@ -74,8 +74,9 @@ def frame_tensor(flow: TensorDiffusion, filters: Sequence[Filter] | None = None,
     ThreeByThree's, edges to the eight neighbours, but written as -W^T (...) W with a matrix >= 0 at each cell: |u|
     does not grow, however D turns. It is the stencil of Weickert, Welk and Wickert (L2-stable nonstandard finite
     differences for anisotropic diffusion, SSVM 2013) with alpha = (1 - c)/2, gamma = 1.
-    c = 2/3 makes the error of D = I the same in all directions, up to h^4. A wave across a coherent structure, D n = 0, should stay: at c = 0 it fades like |w|^6 h^4, at multiples of 45 degrees not
-    at all; the diagonal band takes |w|^4 h^2 but at 45 degrees, and there does not see a checkerboard either.
+    c = 2/3 makes the error of D = I the same in all directions, up to h^4. A wave across a coherent structure, D n = 0,
+    should stay: at c = 0 it fades like |w|^6 h^4, at multiples of 45 degrees not at all; the diagonal band takes
+    |w|^4 h^2 but at 45 degrees, and there does not see a checkerboard either.
 
     max_dt = h^2 / (2 max(1, 2 c)), for `filters` 2 / (h^2 sup |G|^2). Raises ValueError for c outside [0, 1], or c > 0
     with filters.
