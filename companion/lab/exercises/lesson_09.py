@@ -151,7 +151,7 @@ def overtaking(answer: Any) -> str | None:
     return judge(answer, 1 / (1 - a), "Q", {
         best[low]: "here 0.95 is the best of all momenta, so 0.98 is slower",
         best[high]: "here 0.98 is the best of all; it overtakes 0.95 before",
-        math.sqrt(best[low] * best[high]): "the geometric mean of 1521 and 9801; but r(gamma) is not symmetric about gamma*",
+        math.sqrt(best[low] * best[high]): "the geometric mean of 1521 and 9801; but where is r(0.95) = r(0.98)?",
         (best[low] + best[high]) / 2: "the mean of 1521 and 9801: where are the two r(gamma) of (7) equal?",
         a: "this is a = 1 - 1/Q",
         math.sqrt(1 / (1 - a)): "this is the square root of Q",
