@@ -38,13 +38,13 @@ def judge(
     return f"{name}: {found}" if found else f"{name} is {value:.4g}; {otherwise or 'that is not it'}"
 
 
-def several(answer: Any, names: str, count: int) -> tuple[Any, str]:
-    """The entries of a tuple, list, array or tensor, or what is wrong with it."""
+def several(answer: Any, names: str, count: int) -> tuple[Any, str | None]:
+    """The entries of a tuple, list, array or tensor, and what is wrong with it or None."""
     if isinstance(answer, (np.ndarray, Tensor)):
         answer = answer.tolist()
     if not isinstance(answer, (tuple, list)):
         return (), f"{count} numbers are asked for, ({names}); got {described(answer)}"
-    return answer, "" if len(answer) == count else f"{count} numbers are asked for, ({names}); got {len(answer)}"
+    return answer, None if len(answer) == count else f"{count} numbers are asked for, ({names}); got {len(answer)}"
 
 
 NEARLY = "this agrees with 1 - C tau to first order, and as tau -> 0 the wave is the same; (1) asks for 1 - C tau"
