@@ -60,13 +60,6 @@ LESSON_02 = ("(2.1)", "(2.2)", "(2.3)", "Ex 2.1", "(4.4)")  # what the first com
 AT_FIRST = tuple(item for item in ITEMS if item not in LESSON_02)
 
 OPEN: tuple[str, ...] = (
-    "(4.2)",
-    "(4.3)",
-    "Def 4.1",
-    "Thm 4.1",
-    "(4.6)",
-    "(4.7)",
-    "(4.8)",
     "(5.1)",
     "(5.2)",
     "(5.3)",
