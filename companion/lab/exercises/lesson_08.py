@@ -42,9 +42,7 @@ def level(answer: Callable[..., Tensor]) -> str | None:
             continue
         root = a**0.5
         slips = {
-            "this is Haar's level, 4 tau g / h^2: for piecewise linear splines C = -sqrt 2 / 2": (
-                tau * 2 * a * _g(2 * a * s)
-            ),
+            "this is Haar's level, 4 tau g / h^2: for linear splines C = -sqrt 2 / 2": tau * 2 * a * _g(2 * a * s),
             "right in front, but inside g stands Haar's 4/h^2": tau * a * _g(2 * a * s),
             "right inside g; in front stands Haar's 4/h^2": tau * 2 * a * _g(a * s),
             "g is asked at the coefficients: it knows slopes, gamma d": tau * a * _g(s),
@@ -54,9 +52,7 @@ def level(answer: Callable[..., Tensor]) -> str | None:
             "one band alone: |grad u|^2 has both": tau * a * _g(a * x**2),
             "this is what is left, 1 - lambda": 1 - right,
             "gamma^2 is upside down: gamma = 1/(C h)": tau / a * _g(s / a),
-            "C = -sqrt 2 / 2 has the square 1/2, and gamma^2 = 2/h^2: here it is 1/(2 h^2)": (
-                tau * a / 4 * _g(a / 4 * s)
-            ),
+            "C^2 = 1/2, so gamma^2 = 2/h^2: here it is 1/(2 h^2)": tau * a / 4 * _g(a / 4 * s),
             "tau is missing": a * _g(a * s),
             "h is missing inside g: gamma^2 = 2/h^2": tau * a * _g(2 * s),
             "C = -sqrt m / 2, so C^2 = 1/2 for m = 2: gamma^2 = 8/h^2 stands here": tau * 4 * a * _g(4 * a * s),
@@ -87,15 +83,9 @@ def diffusivity(answer: Callable[..., Tensor]) -> str | None:
             continue
         slips = {
             "this is the level at the slope; the diffusivity is lambda / (tau gamma^2)": (kappa / s).clamp(max=1),
-            "lambda is asked at sqrt(s); the coefficient of the slope sqrt(s) is sqrt(s)/|gamma|": (
-                unit * (theta**2 / s).clamp(max=1)
-            ),
-            "lambda is asked at |gamma| sqrt(s): t = sqrt(s)/|gamma|, upside down here": (
-                unit * (theta**2 * h**2 / 4 / s).clamp(max=1)
-            ),
-            "s is a slope squared: t^2 = s h^2/4, and this squares once more": (
-                unit * (4 * theta**2 / h**2 / s**2).clamp(max=1)
-            ),
+            "lambda is asked at sqrt(s); the coefficient is sqrt(s)/|gamma|": unit * (theta**2 / s).clamp(max=1),
+            "upside down: t = sqrt(s)/|gamma|": unit * (theta**2 * h**2 / 4 / s).clamp(max=1),
+            "s is a slope squared: t^2 = s h^2/4, and this squares once more": unit * (kappa / s**2).clamp(max=1),
             "this is soft's: garrote's level is theta^2/t^2": unit * (kappa / s).sqrt().clamp(max=1),
             "below the threshold the level is 1, the cap is missing": unit * kappa / s,
             "this is for piecewise linear splines: Haar has gamma^2 = 4/h^2": (2 * unit * (kappa / 2 / s).clamp(max=1)),
