@@ -44,7 +44,8 @@ def structure_tensor(
 
     sigma     the noise scale, rho the integration scale, both in the unit of h; rho = 0 gives grad u grad u^T itself
     gradient  (u, h) -> (*batch, 2, H, W), by default Scharr's filters
-    boundary  of both smoothings; "reflect" mirrors each entry of J_rho, J_12 too, though a mirror changes its sign
+    boundary  of both smoothings; "reflect" continues each entry of J_rho evenly, so that lines keep their direction at
+              the border. (A picture of twice the size, made of mirror images, has a J_12 of the other sign there.)
 
     mu_1 - mu_2 says how much of one direction there is, mu_1 + mu_2 = G_rho * |grad u_sigma|^2 how much of any.
 
