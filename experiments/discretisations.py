@@ -20,20 +20,17 @@ writes experiments/results/discretisations.json.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 from torch import Tensor
 
-import companion
 from companion import (
     FISTA,
     ROF,
@@ -45,9 +42,8 @@ from companion import (
     rof_dual,
     spline_gradient,
 )
-from companion.lab import photographs, psnr
+from companion.lab import best_weight, photographs, psnr, store
 
-RESULTS = Path(__file__).parent / "results" / "discretisations.json"
 FACTOR, GAP, STEPS = 1.05, 1e-4, 1500
 EIGHT = tuple((i, j) for i in range(3) for j in range(3) if i or j)
 EIGHT_BANDS = FrameGradient(bspline(2), EIGHT, weights=[1.0] * 8)
@@ -88,36 +84,15 @@ def variational(f: Tensor, name: str) -> Callable[[float], Tensor]:
     return at
 
 
-def best(at: Callable[[float], Tensor], u: Tensor, guess: float) -> tuple[float, float]:
-    """(PSNR, weight): golden-section search on log nu, from guess/3 to 3 guess; an end of it would be reported."""
-    golden = (math.sqrt(5) - 1) / 2
-    found: dict[float, float] = {}
-
-    def score(x: float) -> float:
-        if x not in found:
-            found[x] = psnr(at(math.exp(x)), u)
-        return found[x]
-
-    a, b = math.log(guess / 3), math.log(3 * guess)
-    ends = a, b
-    x, y = b - golden * (b - a), a + golden * (b - a)
-    while b - a > math.log(FACTOR):
-        if score(x) > score(y):
-            b, y, x = y, x, a + (y - a) * (1 - golden)
-        else:
-            a, x, y = x, y, b - (b - x) * (1 - golden)
-    top = max(found, key=lambda x: found[x])
-    if min(top - ends[0], ends[1] - top) < 2 * math.log(FACTOR):
-        print(f"    the best weight {math.exp(top):.3g} is at the end of its range", flush=True)
-    return found[top], math.exp(top)
-
-
 def compared(u: Tensor, sigma: float, seed: int) -> dict[str, dict[str, float]]:
     """One noisy picture, all functionals."""
     f = GaussianNoise(sigma, seed=seed)(u)
     rows = {}
     for name in FUNCTIONALS:
-        value, weight = best(variational(f, name), u, FUNCTIONALS[name][2] * sigma)
+        at, guess = variational(f, name), FUNCTIONALS[name][2] * sigma
+        weight, value = best_weight(lambda nu, at=at: psnr(at(nu), u), guess / 3, 3 * guess, FACTOR)
+        if not guess / 3 * FACTOR**2 < weight < 3 * guess / FACTOR**2:
+            print(f"    {name}: the best weight {weight:.3g} is at the end of its range", flush=True)
         rows[name] = {"psnr": round(value, 3), "weight": float(f"{weight:.3g}")}
     rows["noisy"] = {"psnr": round(psnr(f, u), 3)}
     return rows
@@ -149,16 +124,8 @@ def main() -> None:
             print(sigma, name, {k: row["psnr"] for k, row in table[name].items()}, flush=True)
         results[f"sigma {sigma}"] = {"pictures": table, "differences": differences(table)}
     results["camera 256, sigma 0.1"] = compared(photographs(256)["camera"], 0.1, 0)
-    results["about"] = {
-        "relative gap": GAP,
-        "weight to a factor": FACTOR,
-        "torch": torch.__version__.split("+")[0],
-        "companion": companion.__version__,
-        "threads": 1,
-        "seconds in all": round(time.process_time() - begin),
-    }
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    about = {"relative gap": GAP, "weight to a factor": FACTOR, "seconds in all": round(time.process_time() - begin)}
+    store(__file__, results, **about)
 
 
 if __name__ == "__main__":

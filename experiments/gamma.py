@@ -16,21 +16,18 @@ writes experiments/results/gamma.json. Everything is computed from closed forms,
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
-from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 
-import companion
 from companion import VARIATIONS, Disc, DiscreteEnergy, Shape, Square, refine, sample
 from companion.flows.refinement import Level
+from companion.lab import store
 
-RESULTS = Path(__file__).parent / "results" / "gamma.json"
 NU, TOL = 0.05, 1e-5
 GRIDS = (32, 64, 128, 256)
 SHARP = (32, 64, 128, 256, 512)
@@ -95,17 +92,13 @@ def main() -> None:
         name: {key: round(value, 7) for key, value in shape.minimiser(NU)._asdict().items()}
         for name, shape in (("disc", Disc()), ("square", Square()))
     }
-    results["about"] = {
+    about = {
         "nu": NU,
         "relative gap": TOL,
         "theory, points, two Haar bands": round(8 * (math.sqrt(2) - 1) / math.pi, 5),
-        "torch": torch.__version__.split("+")[0],
-        "companion": companion.__version__,
-        "threads": 1,
         "seconds in all": round(time.process_time() - begin),
     }
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    store(__file__, results, **about)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ writes experiments/results/restoration.json. Everything is generated or ships in
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 import time
@@ -35,7 +34,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import companion
 from companion import (
     ADMM,
     FISTA,
@@ -60,7 +58,7 @@ from companion import (
     synthesis,
     tikhonov,
 )
-from companion.lab import camera, ellipses, mr_slice, phantom, psnr, ssim
+from companion.lab import best_weight, camera, ellipses, mr_slice, phantom, psnr, ssim, store
 
 RESULTS = Path(__file__).parent / "results" / "restoration.json"
 BANKS = {"Haar": 1, "linear": 2, "cubic": 4}
@@ -218,29 +216,11 @@ def methods(task: Task) -> dict[str, tuple[Callable[[float], tuple[Tensor, int]]
     return table
 
 
-def best(at: Callable[[float], tuple[Tensor, int]], u: Tensor, lo: float, hi: float) -> float:
-    """The weight of the highest PSNR: golden-section search on a logarithmic scale."""
-    golden = (math.sqrt(5) - 1) / 2
-    a, b = math.log(lo), math.log(hi)
-    found: dict[float, float] = {}
-
-    def score(x: float) -> float:
-        if x not in found:
-            found[x] = psnr(at(math.exp(x))[0].clamp(0, 1), u)
-        return found[x]
-
-    x, y = b - golden * (b - a), a + golden * (b - a)
-    while b - a > math.log(FACTOR):
-        if score(x) > score(y):
-            b, y, x = y, x, a + (y - a) * (1 - golden)
-        else:
-            a, x, y = x, y, b - (b - x) * (1 - golden)
-    return math.exp(max(found, key=lambda x: found[x]))
-
-
 def measured(task: Task, at: Callable[[float], tuple[Tensor, int]], span: tuple[float, float] | None) -> dict:
     """One row of the table."""
-    weight = None if span is None else best(at, task.u, *span)
+    weight = None
+    if span is not None:
+        weight, _ = best_weight(lambda w: psnr(at(w)[0].clamp(0, 1), task.u), *span, FACTOR)
     begin = time.process_time()
     v, k = at(weight or 0.0)
     seconds = time.process_time() - begin
@@ -265,20 +245,7 @@ def main(names: list[str]) -> None:
             print(f"{name:5} {method:50} {rows[method]}", flush=True)
         results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
         results[name] = rows
-        write(results)
-
-
-def write(results: dict) -> None:
-    """The table, and what it was made with."""
-    results["about"] = {
-        "torch": torch.__version__.split("+")[0],
-        "companion": companion.__version__,
-        "threads": 1,
-        "steps at most": [STEPS, SLOW],
-        "tolerance": TOL,
-    }
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        store(__file__, results, **{"steps at most": [STEPS, SLOW], "tolerance": TOL})
 
 
 if __name__ == "__main__":

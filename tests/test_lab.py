@@ -934,3 +934,30 @@ def test_everything_in_a_kernel(tmp_path):
     assert "text/markdown" in outputs[8][0]["data"]
     assert all(o["output_type"] != "execute_result" for cell in outputs[:8] for o in cell)
     json.dumps(book)
+
+
+def test_the_best_weight_is_found_to_its_factor_and_none_is_tried_twice() -> None:
+    from companion.lab import best_weight
+
+    tried: list[float] = []
+
+    def score(w: float) -> float:
+        tried.append(w)
+        return -abs(math.log(w / 0.037))
+
+    for factor in (1.4, 1.05, 1.001):
+        tried.clear()
+        weight, value = best_weight(score, 1e-3, 1.0, factor)
+        assert abs(math.log(weight / 0.037)) <= math.log(factor) and value == -abs(math.log(weight / 0.037))
+        assert len(tried) == len(set(tried))
+    assert best_weight(lambda w: w, 0.1, 1.0, 1.01)[0] > 0.98
+
+
+def test_what_is_stored_is_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from companion.lab import store, stored
+
+    (tmp_path / "experiments").mkdir()
+    store(str(tmp_path / "experiments" / "trial.py"), {"row": {"a": 1}}, tolerance=0.5)
+    monkeypatch.chdir(tmp_path)
+    found = stored("trial")
+    assert found["row"] == {"a": 1} and found["about"]["tolerance"] == 0.5 and found["about"]["threads"] == 1

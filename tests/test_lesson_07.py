@@ -1,15 +1,19 @@
 """Lesson 07: what its checks say to right and wrong answers, and what its explorers show."""
 
+import importlib.util
 import math
+import statistics
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from companion import VARIATIONS
-from companion.lab import explorers, stored
+from companion import VARIATIONS, GaussianNoise
+from companion.lab import explorers, photographs, psnr, stored
 from companion.lab.exercises import lesson_07 as exercises
 from companion.lab.explorers import lesson_07
 
@@ -252,3 +256,35 @@ def test_an_isolated_value_of_the_limit_is_marked_and_no_other(family: str, mark
     black = torch.from_numpy(curve(explorers.envelope(family=family, n=3, radius=0.0)[0], (0, 0, 0)).astype(float))
     full = -torch.nn.functional.max_pool2d(-black[None, None], 9, 1)
     assert int(full.sum()) == marks
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    path = Path(__file__).resolve().parents[1] / "experiments" / "discretisations.py"
+    spec = importlib.util.spec_from_file_location("discretisations", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("functional", ["FD iso", "Haar 2 iso", "Haar 3 l1", "PL 8 l1"])
+def test_a_stored_gain_is_what_the_script_computes(functional: str, script: ModuleType) -> None:
+    """One run at the stored weight gives the stored PSNR, and weights half and twice as large a lower one."""
+    seed, sigma = 1, 0.1
+    name, u = list(photographs(256).items())[seed]
+    row, u = stored("discretisations")[f"sigma {sigma}"]["pictures"][name][functional], u[64:192, 64:192].contiguous()
+    at = script.variational(GaussianNoise(sigma, seed=seed)(u), functional)
+    half, best, twice = (psnr(at(row["weight"] * factor), u) for factor in (0.5, 1.0, 2.0))
+    assert abs(best - row["psnr"]) < 0.01
+    assert half < best - 0.05 and twice < best - 0.05
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.05])
+def test_the_stored_differences_are_those_of_the_rows(sigma: float, script: ModuleType) -> None:
+    table = stored("discretisations")[f"sigma {sigma}"]
+    assert len(table["pictures"]) == 6 and set(table["differences"]) == set(script.FUNCTIONALS)
+    for name, row in table["differences"].items():
+        gains = [rows[name]["psnr"] - rows["FD iso"]["psnr"] for rows in table["pictures"].values()]
+        assert abs(row["gain"] - statistics.mean(gains)) < 1e-3
+        assert abs(row["error"] - statistics.stdev(gains) / 6**0.5) < 1e-3
+        assert row["wins"] == sum(gain > 0 for gain in gains)

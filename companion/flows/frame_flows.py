@@ -29,7 +29,7 @@ from companion.flows.tensor import TensorDiffusion, diffusion_tensor
 from companion.operators.banks import bspline
 from companion.operators.derivatives import minmod, root
 from companion.operators.filters import Filter, tensor_product
-from companion.operators.gradients import FrameGradient
+from companion.operators.gradients import FrameGradient, supremum
 from companion.operators.lattice import entries
 from companion.operators.smoothing import gaussian_smooth
 
@@ -213,15 +213,11 @@ def frame_shock(h: float = 1.0, sigma: float = 0.0) -> FramePDE:
 
 
 def _largest(filters: Sequence[Filter]) -> float:
-    """sup_w sum_l |q_l^(w)|^2 / C_l^2: on a grid, then in ever smaller boxes about the largest value."""
-    n = 64
-    w, width, value = [2 * np.pi * np.arange(n) / n] * 2, 2 * np.pi / n, 0.0
+    """sup_w sum_l |q_l^(w)|^2 / C_l^2."""
     constants = [q.constant(q.vanishing_order() or (0, 0)) for q in filters]
-    while width > 1e-9:
-        waves = np.meshgrid(*w, indexing="ij")
-        square = np.sum([abs(q.symbol(*waves) / C) ** 2 for q, C in zip(filters, constants, strict=True)], axis=0)
-        best = np.unravel_index(int(np.argmax(square)), square.shape)
-        value = max(value, float(np.max(square)))
-        w = [line[i] + width * np.linspace(-2, 2, 9) for line, i in zip(w, best, strict=True)]
-        width *= 0.7
-    return value
+
+    def square(frequencies: Sequence[np.ndarray]) -> np.ndarray:
+        w = np.meshgrid(*frequencies, indexing="ij")
+        return np.sum([abs(q.symbol(*w) / C) ** 2 for q, C in zip(filters, constants, strict=True)], axis=0)
+
+    return supremum(square, 2)

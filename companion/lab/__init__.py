@@ -3,13 +3,13 @@
     from companion.lab import camera, claim, live, show
 
     images    camera, phantom, mr_slice, step_and_ramp, texture, fur, colour, volume, photographs, credits
-    quality   psnr, ssim
+    quality   psnr, ssim, best_weight
     show      show, pictures, plots, style, sentence         a figure and its sentence
     figures   curves, stems, stacked, bars, loglog           plots in one line
     raster    pixels, beside                                 what an explorer returns
     live      live, film                                     an explorer with sliders, or as a strip
     check     claim, exercise                                what a lesson asserts, what a learner is told
-    results   stored                                         what experiments/ has measured
+    results   stored, store                                  what experiments/ has measured
     table     Table                                          a list of rows, shown as a table
     diagnose  same, adjoint_gap                              what the diagnoses of the exercises are made of
     machine   device, facts, set_threads                     where it runs
@@ -37,9 +37,9 @@ from companion.lab.images import (
 )
 from companion.lab.live import film, live
 from companion.lab.machine import device, facts, set_threads
-from companion.lab.quality import psnr, ssim
+from companion.lab.quality import best_weight, psnr, ssim
 from companion.lab.raster import beside, pixels
-from companion.lab.results import stored
+from companion.lab.results import store, stored
 from companion.lab.show import pictures, plots, sentence, show, style
 from companion.lab.table import Table
 
@@ -57,6 +57,7 @@ __all__ = [
     "ellipses",
     "psnr",
     "ssim",
+    "best_weight",
     "show",
     "pictures",
     "plots",
@@ -74,6 +75,7 @@ __all__ = [
     "claim",
     "exercise",
     "stored",
+    "store",
     "Table",
     "same",
     "adjoint_gap",

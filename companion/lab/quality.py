@@ -1,4 +1,4 @@
-r"""How near a picture is to another one: PSNR and SSIM, for grey values that span [0, 1].
+r"""How near a picture is to another one: PSNR and SSIM, for grey values that span [0, 1]; and the weight that is best.
 
 Notebook: all.
 """
@@ -6,6 +6,7 @@ Notebook: all.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -30,6 +31,33 @@ def ssim(u: Tensor, ref: Tensor) -> float:
     a, b = (v.detach().cpu().to(torch.float64).numpy() for v in (u, ref))
     window: dict[str, Any] = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     return float(structural_similarity(a, b, data_range=1.0, channel_axis=0 if a.ndim == 3 else None, **window))
+
+
+def best_weight(score: Callable[[float], float], lo: float, hi: float, factor: float = 1.05) -> tuple[float, float]:
+    """(weight, score) where score is highest for lo <= weight <= hi: golden-section search on log weight, which is then
+    known to the given factor if the score has one maximum. No weight is tried twice.
+
+    >>> weight, _ = best_weight(lambda w: -abs(w - 0.1), 0.01, 1.0)
+    >>> 0.095 < weight < 0.105
+    True
+    """
+    golden = (math.sqrt(5) - 1) / 2
+    found: dict[float, float] = {}
+
+    def at(x: float) -> float:
+        if x not in found:
+            found[x] = score(math.exp(x))
+        return found[x]
+
+    a, b = math.log(lo), math.log(hi)
+    x, y = b - golden * (b - a), a + golden * (b - a)
+    while b - a > math.log(factor):
+        if at(x) > at(y):
+            b, y, x = y, x, a + (y - a) * (1 - golden)
+        else:
+            a, x, y = x, y, b - (b - x) * (1 - golden)
+    top = max(found, key=lambda x: found[x])
+    return math.exp(top), found[top]
 
 
 def _alike(u: Tensor, ref: Tensor) -> None:

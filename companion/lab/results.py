@@ -1,6 +1,6 @@
 """What the long runs of `experiments/` have stored, for the lessons to show.
 
-Notebook: 04.
+Notebooks: 04, 07.
 """
 
 from __future__ import annotations
@@ -21,3 +21,15 @@ def stored(name: str) -> dict[str, Any]:
         if path.exists():
             return json.loads(path.read_text(encoding="utf-8"))
     raise FileNotFoundError(f"There are no stored results '{name}'. Make them: python experiments/{name}.py")
+
+
+def store(script: str, results: dict[str, Any], **about: Any) -> None:
+    """Write experiments/results/{name of the script}.json: the results, and under "about" what they were made with."""
+    import torch
+
+    import companion
+
+    versions = {"torch": torch.__version__.split("+")[0], "companion": companion.__version__, "threads": 1}
+    path = Path(script).resolve().parent / "results" / f"{Path(script).stem}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(results | {"about": about | versions}, indent=1) + "\n", encoding="utf-8")

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import pi, prod
 
 import numpy as np
@@ -155,18 +155,7 @@ class FrameGradient(LinearOperator):
         4/h^2 for Haar, with two bands or three; 1/h^2 for the pair of linear splines. On a grid of 64 frequencies, then
         in ever smaller boxes about the largest value, to rounding.
         """
-        n = 64
-        frequencies = [2 * pi * np.arange(n) / n] * self.dim
-        width = 2 * pi / n
-        value = 0.0
-        while width > 1e-9:
-            square = self._square(frequencies)
-            best = np.unravel_index(int(square.argmax()), square.shape)
-            value = max(value, float(square.max()))
-            centre = [w[i] for w, i in zip(frequencies, best, strict=True)]
-            frequencies = [w + width * np.linspace(-1, 1, 9) for w in centre]
-            width /= 3
-        return value
+        return supremum(self._square, self.dim)
 
     def spectrum(self, shape: Sequence[int]) -> Tensor:
         r"""sum_ell |q_ell^(w)|^2 / (C_ell h^{|alpha|})^2, w = 2 pi k / shape: eigenvalues of grad^T grad on a torus.
@@ -212,6 +201,20 @@ class FrameGradient(LinearOperator):
                 f"The filters of the gradient are {least} samples long; the picture has {tuple(u.shape[-self.dim :])}. "
                 "Use a larger picture or shorter filters."
             )
+
+
+def supremum(square: Callable[[Sequence[np.ndarray]], np.ndarray], dim: int) -> float:
+    """max_w of a symbol, given on the grid of the frequencies of each axis: on 64 of them a side, then in ever smaller
+    boxes about the largest value, to rounding.
+    """
+    frequencies, width, value = [2 * pi * np.arange(64) / 64] * dim, 2 * pi / 64, 0.0
+    while width > 1e-9:
+        values = square(frequencies)
+        best = np.unravel_index(int(values.argmax()), values.shape)
+        value = max(value, float(values.max()))
+        frequencies = [w[i] + width * np.linspace(-2, 2, 9) for w, i in zip(frequencies, best, strict=True)]
+        width *= 0.7  # slowly: the largest value may lie on a ridge
+    return value
 
 
 def haar_gradient(h: float = 1.0, bands: int = 2, boundary: str = "reflect") -> FrameGradient:

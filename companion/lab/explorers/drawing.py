@@ -87,3 +87,19 @@ def histogram(t: Tensor, lam: float, side: int, end: float = 6.0) -> np.ndarray:
     out[(rows <= height) & above] = (230, 140, 40)
     out[(abs(rows - line) < 2) & (line > 0)] = 0
     return out
+
+
+def plot(true: Tensor, found: Tensor, clip: bool = False) -> np.ndarray:
+    """Two rows of n grey values as curves on n x n pixels, 0 at the bottom and 1 at the top: `found` orange. What is
+    above 1 is drawn at 1; clip=True leaves it out.
+    """
+    n = len(true)
+    out = np.full((n, n, 3), 255, np.uint8)
+    rows = np.arange(n)[:, None]
+    for row, colour, thick in ((found, (213, 94, 0), 1), (true, (0, 0, 0), 0)):
+        y = ((1 - row.clamp(0, 1)) * (n - 1)).round().int().numpy()
+        before = np.concatenate([y[:1], y[:-1]])
+        low, high = np.minimum(y, before), np.maximum(y, before)
+        seen = (row <= 1).numpy() if clip else True
+        out[(rows >= low) & (rows <= high + thick) & seen] = colour
+    return out

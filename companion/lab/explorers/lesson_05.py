@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import functools
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from companion import ROF, GaussianNoise, Gradient, Identity, SplitBregman, tikhonov
-from companion.lab.explorers.drawing import SIGMA, SIGNED, Answer, stack
+from companion.lab.explorers.drawing import SIGMA, SIGNED, Answer, plot, stack
 from companion.lab.images import camera
 from companion.lab.quality import psnr
 from companion.lab.raster import beside, enlarged, pixels
@@ -81,19 +80,3 @@ def data(picture: str, n: int) -> tuple[Tensor, Tensor]:
     else:
         u = camera(n).float()
     return u, GaussianNoise(SIGMA, seed=1)(u)
-
-
-def plot(true: Tensor, found: Tensor, clip: bool = False) -> np.ndarray:
-    """Two rows of n grey values as curves on n x n pixels, 0 at the bottom and 1 at the top: `found` orange. What is
-    above 1 is drawn at 1; clip=True leaves it out.
-    """
-    n = len(true)
-    out = np.full((n, n, 3), 255, np.uint8)
-    rows = np.arange(n)[:, None]
-    for row, colour, thick in ((found, (213, 94, 0), 1), (true, (0, 0, 0), 0)):
-        y = ((1 - row.clamp(0, 1)) * (n - 1)).round().int().numpy()
-        before = np.concatenate([y[:1], y[:-1]])
-        low, high = np.minimum(y, before), np.maximum(y, before)
-        seen = (row <= 1).numpy() if clip else True
-        out[(rows >= low) & (rows <= high + thick) & seen] = colour
-    return out

@@ -29,8 +29,7 @@ from companion import (
     ShockFilter,
     run,
 )
-from companion.lab.explorers.drawing import SIGNED, Answer, noisy, signal, stack
-from companion.lab.explorers.lesson_05 import plot
+from companion.lab.explorers.drawing import SIGNED, Answer, noisy, plot, signal, stack
 from companion.lab.images import fur
 from companion.lab.quality import psnr
 from companion.lab.raster import beside, enlarged, pixels

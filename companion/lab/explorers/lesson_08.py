@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from companion import Charbonnier, Exponential, Firm, Garrote, Hard, Rational, Soft
-from companion.lab.explorers.drawing import Answer, noisy, signal, stack
-from companion.lab.explorers.lesson_05 import plot
+from companion.lab.explorers.drawing import Answer, noisy, plot, signal, stack
 from companion.lab.quality import psnr
 from companion.lab.raster import beside, enlarged, pixels
 
