@@ -27,8 +27,10 @@ UNREACHED = re.compile(
 def recipe() -> dict[str, Requirement]:
     """What environment.yml installs beside Python, by the name that pip knows."""
     listed = yaml.safe_load((BINDER / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+    by_conda = [text for text in listed if isinstance(text, str)]
+    by_pip = [text for part in listed if isinstance(part, dict) for text in part["pip"]]
     found = {}
-    for text in listed:
+    for text in by_conda + by_pip:
         requirement = Requirement(re.sub(r"(?<![<>=!~])=(?!=)", "==", text))
         requirement.name = PYTHON_NAMES.get(requirement.name, requirement.name)
         found[canonicalize_name(requirement.name)] = requirement
