@@ -7,6 +7,7 @@ u^{k+1} = F(u^k):
     operators    linear maps A, W, grad with their adjoints
     energies     what is minimised: data terms, penalties, models
     flows        maps to iterate
+    nets         learned F_Theta
 
 The lessons' own tools (figures, explorers, checks) are in `companion.lab`, which nothing else imports.
 """
@@ -62,6 +63,8 @@ from companion.flows.solvers import FISTA, ForwardBackward
 from companion.flows.splitting import ADMM, PDHG
 from companion.flows.tensor import CoherenceEnhancing, EdgeEnhancing, TensorDiffusion, structure_tensor
 from companion.flows.wave import DampedWave, bessel_mode, laplace_spectrum, oscillator, spectral_wave
+from companion.nets.blocks import Head, Held, Residual, StageChange, Stem
+from companion.nets.odenet import LMStep, ODENet, lm_resnet, resnet
 from companion.operators.banks import biorthogonal, bspline, check_bank, extension_residual
 from companion.operators.cascade import GradientCascade, OnFirst
 from companion.operators.differences import Divergence, Gradient, Hessian, SymmetrisedGradient

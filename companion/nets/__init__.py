@@ -1,0 +1,1 @@
+"""Learned F_Theta: networks that are lists of maps, run by `run`."""
