@@ -54,17 +54,38 @@ from companion.flows.frame_pde import FramePDE, FrameStep, dual_pair
 from companion.flows.implicit import Implicit, SemiImplicit
 from companion.flows.inpainting import DiffusionInpainting, NavierStokesInpainting, TransportInpainting
 from companion.flows.momentum import cfl, friction, max_tau, momentum, nesterov
+from companion.flows.multistep import AdamsBashforth, Leapfrog, LinearMultistep, TwoStep
 from companion.flows.mumford_shah import AlternatingMinimisation
+from companion.flows.neumann import Fractal, Neumann, Picard
 from companion.flows.refinement import refine
+from companion.flows.roots import multistep_order, root_condition
+from companion.flows.runge_kutta import (
+    SSP3,
+    Kutta3,
+    Midpoint,
+    Ralston,
+    RungeKutta,
+    Tableau,
+    stability_polynomial,
+    tableau_order,
+)
 from companion.flows.schemes import RK4, Euler, Heun
 from companion.flows.shock import ShockFilter, along_gradient, laplacian
 from companion.flows.shrinkage import Firm, Garrote, Hard, Isotropic, IsotropicSoft, Shrinkage, Soft, Threshold
 from companion.flows.solvers import FISTA, ForwardBackward
 from companion.flows.splitting import ADMM, PDHG
+from companion.flows.stability import imaginary_interval, real_interval, stability_function, stability_region
+from companion.flows.stochastic import SDE, EulerMaruyama, GatedEuler, ShakeShake
+from companion.flows.symplectic import Reversible, SymplecticEuler, Verlet, hamiltonian_field
 from companion.flows.tensor import CoherenceEnhancing, EdgeEnhancing, TensorDiffusion, structure_tensor
 from companion.flows.wave import DampedWave, bessel_mode, laplace_spectrum, oscillator, spectral_wave
 from companion.nets.blocks import Head, Held, Residual, StageChange, Stem
+from companion.nets.dense import Dense, mlp_resnet
+from companion.nets.noisy import ShakeStep, shake_shake, stochastic_depth
 from companion.nets.odenet import LMStep, ODENet, lm_resnet, resnet
+from companion.nets.revnet import ReversibleStage, revnet
+from companion.nets.skips import ImplicitSkip
+from companion.nets.variants import deepen, fractalnet, implicit_resnet, polynet, rescheme
 from companion.operators.banks import biorthogonal, bspline, check_bank, extension_residual
 from companion.operators.cascade import GradientCascade, OnFirst
 from companion.operators.differences import Divergence, Gradient, Hessian, SymmetrisedGradient

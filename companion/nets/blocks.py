@@ -80,6 +80,19 @@ def held(F: nn.Module) -> Iterator[None]:
             norm.held = None
 
 
+@contextmanager
+def quiet(F: nn.Module) -> Iterator[None]:
+    """While it lasts, batch norm of F leaves its running mean and variance alone."""
+    norms = [m for m in F.modules() if isinstance(m, BatchNorm) and m.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+
+
 class Held(nn.Module):
     """A step that evaluates F several times, with F the same function each time.
 

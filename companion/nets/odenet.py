@@ -14,13 +14,15 @@ Paper: Section 5.1, (5.1)-(5.3).  Notebooks: 10, 11.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from companion.dynamics import iterate, run, tensors
-from companion.flows.schemes import Euler, Scheme
+from companion.dynamics import State, iterate, run, tensors
+from companion.flows.multistep import TwoStep, TwoStepState
+from companion.flows.roots import check_alpha
+from companion.flows.schemes import Euler
 from companion.nets.blocks import Head, Residual, StageChange, Stem
 
 
@@ -46,43 +48,20 @@ class ODENet(nn.Module):
         return [tensors(state)[0] for state in iterate(self.maps, x)]
 
 
-class LMState(NamedTuple):
-    """u^k and, for the two-step scheme, u^{k-1}."""
-
-    u: Tensor
-    old: Tensor
-
-
-class LMStep(Scheme):
+class LMStep(TwoStep):
     r"""(1 - alpha) u^k + alpha u^{k-1} + dt F(u^k): one block of LM-ResNet.   (5.2)
 
     alpha  a number in (-1, 1], or None: a trainable one, drawn from U[-0.1, 0]; training may carry it anywhere
 
-    A picture without a past is its own past: the first step is Euler's, whatever alpha. The roots of
-    z^2 = (1 - alpha) z + alpha are 1 and -alpha. Raises ValueError for a number alpha outside (-1, 1].
+    `TwoStep` in a list of maps: a picture without a past, as the stem gives it, is its own past, so that the first step
+    is Euler's whatever alpha. Raises ValueError for a number alpha outside (-1, 1].
     """
 
     def __init__(self, F: Callable[[Tensor], Tensor], alpha: float | None = None, dt: float = 1.0):
-        super().__init__(F, dt)
-        self.alpha: Tensor | float
-        if alpha is None:
-            self.alpha = nn.Parameter(torch.empty(()).uniform_(-0.1, 0.0))
-        else:
-            self.alpha = check_alpha(alpha)
+        super().__init__(F, dt, nn.Parameter(torch.empty(()).uniform_(-0.1, 0.0)) if alpha is None else alpha)
 
-    def forward(self, x: Tensor | LMState) -> LMState:
-        u, old = (x, x) if isinstance(x, Tensor) else x
-        return LMState((1 - self.alpha) * u + self.alpha * old + self.dt * self.F(u), u)
-
-
-def check_alpha(alpha: float) -> float:
-    """alpha, if -1 < alpha <= 1; else ValueError: the two-step scheme is not zero-stable."""
-    if not -1 < alpha <= 1:
-        raise ValueError(
-            f"(5.2) has the roots 1 and -alpha and is zero-stable for -1 < alpha <= 1; got alpha={alpha:g}, with which "
-            "u^k grows even for F = 0. Take alpha inside, or None to learn it."
-        )
-    return float(alpha)
+    def forward(self, x: State) -> TwoStepState:
+        return super().forward(self.start(x) if isinstance(x, Tensor) else x)
 
 
 def resnet(depth: int = 20, *, channels: int = 3, classes: int = 10, width: int = 16, dim: int = 2) -> ODENet:
@@ -134,15 +113,26 @@ def check_depth(depth: int) -> int:
     return n
 
 
-def layers(depth: int, channels: int, classes: int, width: int, dim: int) -> list[nn.Module]:
-    """Stem, n fields F_k, StageChange, n - 1 fields, StageChange, n - 1 fields, Head: what all networks here share."""
+def layers(
+    depth: int,
+    channels: int,
+    classes: int,
+    width: int,
+    dim: int,
+    field: Callable[[int], nn.Module] | None = None,
+) -> list[nn.Module]:
+    """Stem, n fields F_k, StageChange, n - 1 fields, StageChange, n - 1 fields, Head: what all networks here share.
+
+    field  channels -> F_k, by default Residual(channels)
+    """
     n = check_depth(depth)
-    parts: list[nn.Module] = [Stem(channels, width, dim), *(Residual(width, dim=dim) for _ in range(n))]
+    field = field or (lambda c: Residual(c, dim=dim))
+    parts = [Stem(channels, width, dim), *(field(width) for _ in range(n))]
     for c in (width, 2 * width):
-        parts += [StageChange(c, 2 * c, dim), *(Residual(2 * c, dim=dim) for _ in range(n - 1))]
+        parts += [StageChange(c, 2 * c, dim), *(field(2 * c) for _ in range(n - 1))]
     return [*parts, Head(4 * width, classes)]
 
 
-def network(parts: list[nn.Module], step: Callable[[nn.Module], nn.Module]) -> ODENet:
+def network(parts: list[nn.Module], step: Callable[[Any], nn.Module]) -> ODENet:
     """The network that steps with each field F_k among the parts by step(F_k), a map."""
-    return ODENet([step(part) if isinstance(part, Residual) else part for part in parts])
+    return ODENet([part if isinstance(part, Stem | StageChange | Head) else step(part) for part in parts])
