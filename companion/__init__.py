@@ -80,9 +80,8 @@ from companion.flows.symplectic import Reversible, SymplecticEuler, Verlet, hami
 from companion.flows.tensor import CoherenceEnhancing, EdgeEnhancing, TensorDiffusion, structure_tensor
 from companion.flows.wave import DampedWave, bessel_mode, laplace_spectrum, oscillator, spectral_wave
 from companion.nets.blocks import Head, Held, Residual, StageChange, Stem
-from companion.nets.dense import Dense, mlp_resnet
 from companion.nets.noisy import ShakeStep, shake_shake, stochastic_depth
-from companion.nets.odenet import LMStep, ODENet, lm_resnet, resnet
+from companion.nets.odenet import LMStep, ODENet, lm_resnet, mlp_resnet, resnet
 from companion.nets.revnet import ReversibleStage, revnet
 from companion.nets.skips import ImplicitSkip
 from companion.nets.variants import deepen, fractalnet, implicit_resnet, polynet, rescheme

@@ -2,6 +2,7 @@ r"""u^{k+1} = u^k + F_k(u^k): a residual network is a list of maps, run by `run`
 
     resnet      Euler(F_k, 1)                                        (5.1)
     lm_resnet   (1 - alpha_k) u^k + alpha_k u^{k-1} + F_k(u^k)       (5.2), with dt = 1
+    mlp_resnet  Euler(F_k, dt) on points of R^d
 
 A network here is `ODENet(maps)`: forward is run(maps, x).u, nothing else. Stem, n steps on each of three grids with a
 StageChange for the first step of the second and third, Head: 6n + 2 layers. All take their weights in one order,
@@ -24,6 +25,7 @@ from companion.flows.multistep import TwoStep, TwoStepState
 from companion.flows.roots import check_alpha
 from companion.flows.schemes import Euler
 from companion.nets.blocks import Head, Residual, StageChange, Stem
+from companion.nets.dense_field import DenseField
 
 
 class ODENet(nn.Module):
@@ -100,6 +102,21 @@ def lm_resnet(
     parts = layers(depth, channels, classes, width, dim)
     first = parts[1]
     return network(parts, lambda F: LMStep(F, 0.0 if F is first else alpha))
+
+
+def mlp_resnet(dim: int, width: int, depth: int, dt: float | None = None) -> ODENet:
+    r"""u -> u + dt F_k(u), k < depth: Euler's scheme on R^dim with a field B_k tanh(A_k u + b_k) + c_k a step.   (5.1)
+
+    dt  None is 1/depth, so that the steps end at t = 1 for every depth
+
+    Raises ValueError for depth < 1.
+
+    >>> len(mlp_resnet(2, 16, depth=10).maps)
+    10
+    """
+    if depth < 1:
+        raise ValueError(f"A residual network has at least one step; got depth={depth}.")
+    return ODENet([Euler(DenseField(dim, width, time=False), 1 / depth if dt is None else dt) for _ in range(depth)])
 
 
 def check_depth(depth: int) -> int:
