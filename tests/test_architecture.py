@@ -28,6 +28,7 @@ HEAVY = ("IPython", "ipywidgets", "matplotlib", "pywt", "scipy", "skimage", "skl
 ALGEBRA = {"Adjoint", "Composition", "Sum", "Multiple"}  # written A.T, A @ B, A + B, c * A
 # methods whose docstring is the class's formula
 INHERITED = {"forward", "adjoint", "T", "level", "extra_repr", "restrict", "grad", "prox", "lipschitz", "conjugate"}
+INHERITED |= {"R"}
 SOURCES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 TREES = {file: ast.parse(path.read_text(encoding="utf-8")) for file, path in SOURCES.items()}
 

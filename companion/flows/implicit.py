@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,7 +33,8 @@ LAGGED = 4  # steps with the lagged diffusivity before the first of Newton's met
 
 
 class SemiImplicit(Scheme):
-    r"""u -> (1/d) sum_i (I + dt r - d dt L_i(u))^{-1} (u + dt s): additive operator splitting, for any dt.
+    r"""u -> (1/d) sum_i (I + dt r - d dt L_i(u))^{-1} (u + dt s): additive operator splitting, for any dt. On the
+    reaction alone R(z) = 1/(1 - z).
 
     F     a field u_t = sum_i L_i(u) u - r u + s, with
 
@@ -40,19 +42,28 @@ class SemiImplicit(Scheme):
           F.grad              the Gradient whose components D_i are meant: its h, dim and boundary
           F.reaction(u)       optional: (r, s), r >= 0 a number and s a picture
 
-    Raises TypeError for a field that does not split along the axes, such as one with Haar's diagonal differences.
+    Raises TypeError for a field that does not split along the axes, such as one with Haar's diagonal differences, and
+    ValueError for a time t: conductivities do not ask for it.
     """
 
     limit = math.inf
 
-    def __init__(self, F: Callable[[Tensor], Tensor], dt: float):
+    def __init__(self, F: Callable[[Tensor], Tensor], dt: float, t: float | None = None):
         super().__init__(F, dt)
+        if t is not None:
+            raise ValueError(
+                f"SemiImplicit takes its conductivities at u alone, so it has no time t; got t={t}. Implicit has one."
+            )
         if not hasattr(F, "conductivity") or not isinstance(getattr(F, "grad", None), Gradient):
             grad = f" with grad = {type(F.grad).__name__}" if hasattr(F, "grad") else ""
             raise TypeError(
                 "SemiImplicit splits a diffusion along the axes, so it needs a field with conductivities of the edges, "
                 f"made of a Gradient of forward differences; got {type(F).__name__}{grad}. Implicit takes any field."
             )
+
+    @staticmethod
+    def R(z: Any) -> Any:
+        return 1 / (1 - z)
 
     def forward(self, u: Tensor) -> Tensor:
         grad: Gradient = self.F.grad
@@ -73,7 +84,8 @@ class SemiImplicit(Scheme):
 
 
 class Implicit(Scheme):
-    r"""u -> z with z = u + dt F(z), by Newton's method: the backward Euler scheme, for any dt and any F.
+    r"""u -> z with z = u + dt F(z), by Newton's method: the backward Euler scheme, for any dt and any F; told the time,
+    z = u + dt F(z, t + dt). R(z) = 1/(1 - z).
 
     tol   |u + dt F(z) - z| <= tol |u|; default max(1000, dt / F.max_dt) times the rounding unit of u's type: the
           longer the step, the more digits of dt F(z) are lost
@@ -93,22 +105,33 @@ class Implicit(Scheme):
 
     limit = math.inf
 
-    def __init__(self, F: Callable[[Tensor], Tensor], dt: float, tol: float | None = None, k: int = 100):
-        super().__init__(F, dt)
+    def __init__(
+        self,
+        F: Callable[..., Tensor],
+        dt: float,
+        tol: float | None = None,
+        k: int = 100,
+        t: float | None = None,
+    ):
+        super().__init__(F, dt, t)
         if k < 1 or (tol is not None and not tol > 0):
             raise ValueError(f"Newton's method needs tol > 0 and at least one step k >= 1; got tol={tol}, k={k}.")
         self.tol, self.k = tol, k
+
+    @staticmethod
+    def R(z: Any) -> Any:
+        return 1 / (1 - z)
 
     def forward(self, u: Tensor) -> Tensor:
         with torch.no_grad():
             z = self._solve(u.detach())
         if not torch.is_grad_enabled():
             return z
-        new = u + self.dt * self.F(z)  # its derivative with z fixed; (I - dt F'(z))^{-1} of it is that of z
+        new = u + self.dt * self.slope(z, 1.0)  # its derivative with z fixed; (I - dt F'(z))^{-1} of it is that of z
         if not new.requires_grad:
             return z
         z = z.requires_grad_()
-        at_z = self.F(z)
+        at_z = self.slope(z, 1.0)
 
         def transposed(g: Tensor | None) -> Tensor | None:
             if g is None:  # nothing depends on z
@@ -126,14 +149,14 @@ class Implicit(Scheme):
     def _solve(self, u: Tensor) -> Tensor:
         rounding = max(1000.0, self.dt / float(getattr(self.F, "max_dt", math.inf))) * torch.finfo(u.dtype).eps
         goal = (rounding if self.tol is None else self.tol) * torch.linalg.vector_norm(u)
-        lagged = wait = LAGGED if hasattr(self.F, "frozen") else 0
-        z, r = u, self.dt * self.F(u)
+        lagged = wait = LAGGED if hasattr(self.F, "frozen") and self.t is None else 0
+        z, r = u, self.dt * self.slope(u, 1.0)
         for _ in range(self.k):
             size = torch.linalg.vector_norm(r)
             if size <= goal:
                 return z
             new = z + self._lagged(z, r) if lagged else self._newton(u, z, r, size)
-            r_new = u + self.dt * self.F(new) - new
+            r_new = u + self.dt * self.slope(new, 1.0) - new
             if lagged or not wait or torch.linalg.vector_norm(r_new) <= size / 2:
                 z, r, lagged = new, r_new, max(lagged - 1, 0)
             else:  # too far away for Newton's method
@@ -152,12 +175,12 @@ class Implicit(Scheme):
         """z + w, or z + w/2, z + w/4, ..., with (I - dt F'(z)) w = r."""
 
         def M(w: Tensor) -> Tensor:
-            return w - self.dt * torch.func.jvp(self.F, (z,), (w,))[1]
+            return w - self.dt * torch.func.jvp(lambda v: self.slope(v, 1.0), (z,), (w,))[1]
 
         w = gmres(M, r, tol=1e-2, k=160, strict=False)
         for _ in range(8):
             new = z + w
-            if torch.linalg.vector_norm(u + self.dt * self.F(new) - new) < size:
+            if torch.linalg.vector_norm(u + self.dt * self.slope(new, 1.0) - new) < size:
                 break
             w = w / 2
         return new

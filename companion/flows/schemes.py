@@ -4,11 +4,18 @@ r"""u^{k+1} = u^k + dt F(u^k), and its relatives: a field and a step become a ma
     Heun           u + dt/2 (F(u) + F(u + dt F(u)))                           order 2   limit 1
     RK4            u + dt/6 (k_1 + 2 k_2 + 2 k_3 + k_4)                       order 4   limit 1.39
 
-A scheme takes any function F from pictures to pictures. Where F has a bound `max_dt` (a `Field`), an explicit step
-beyond `limit` times the bound is taken, and announced by a StabilityWarning. On u' = -a u, a > 0, one step multiplies
-by the polynomial R(-a dt), and |R(z)| <= 1 for z in [-2, 0] (Euler and Heun) or [-2.785, 0] (RK4).
+A scheme takes any function F from pictures to pictures. Told the time t of its step it takes F(u, t), and is then the
+step from t to t + dt: a network whose layers differ is a list of steps, run once through,
 
-Implicit schemes, without such a limit, are in implicit.py.
+    run([Euler(F, dt, t=k * dt) for k in range(n)], u0)        (5.1) as printed, with t_k = k dt
+    run([Euler(block, 1.0) for block in blocks], u0)           a residual network: F(., t_k) is the k-th block
+
+Where F has a bound `max_dt` (a `Field`), an explicit step beyond `limit` times the bound is taken, and announced by a
+StabilityWarning. On u' = lambda u one step multiplies by R(z), z = dt lambda, the stability function `R`;
+|R(z)| <= 1 for z in [-2, 0] (Euler and Heun) or [-2.785, 0] (RK4), and so for u' = -a u up to dt = limit * 2/a.
+
+More one-step schemes are in runge_kutta.py and neumann.py, those with a memory in multistep.py, implicit ones, without
+a limit, in implicit.py; stability.py measures R.
 
 Paper: (5.1), Section 3.  Notebooks: 06, 10.
 """
@@ -26,21 +33,19 @@ from companion.dynamics import StabilityWarning
 
 
 class Scheme(nn.Module):
-    """u^k -> u^{k+1}, for u_t = F(u). `order`: the global error is O(dt^order); `limit`: the scheme is stable for
-    dt <= limit * F.max_dt, infinity for an implicit one.
+    """u^k -> u^{k+1}, for u_t = F(u), or for u_t = F(u, t) with the time t of the step. `order`: the global error is
+    O(dt^order); `limit`: the scheme is stable for dt <= limit * F.max_dt, infinity for an implicit one.
 
-    Raises ValueError unless dt is finite and > 0.
+    Raises ValueError unless dt is finite and > 0, and t finite.
     """
 
     order: int = 1
     limit: float = 1.0
     F: Any
 
-    def __init__(self, F: Callable[[Tensor], Tensor], dt: float):
+    def __init__(self, F: Callable[..., Tensor], dt: float, t: float | None = None):
         super().__init__()
-        if not 0 < dt < math.inf:
-            raise ValueError(f"The time step must be finite and > 0; got dt={dt}.")
-        self.F, self.dt = F, float(dt)
+        self.F, self.dt, self.t = F, check_dt(dt), check_t(t)
         bound = self.limit * float(getattr(F, "max_dt", math.inf))
         if dt > bound * (1 + 1e-9):
             warnings.warn(
@@ -50,12 +55,25 @@ class Scheme(nn.Module):
                 stacklevel=2,
             )
 
+    def slope(self, u: Tensor, c: float = 0.0) -> Tensor:
+        """F(u); told the time t, F(u, t + c dt)."""
+        return self.F(u) if self.t is None else self.F(u, self.t + c * self.dt)
+
 
 class Euler(Scheme):
-    r"""u + dt F(u): order 1; R(z) = 1 + z.   (5.1)"""
+    r"""u + dt F(u): order 1; R(z) = 1 + z.   (5.1)
+
+    >>> import torch
+    >>> Euler(lambda u: -u, dt=0.5)(torch.tensor([8.0]))
+    tensor([4.])
+    """
+
+    @staticmethod
+    def R(z: Any) -> Any:
+        return 1 + z
 
     def forward(self, u: Tensor) -> Tensor:
-        return u + self.dt * self.F(u)
+        return u + self.dt * self.slope(u)
 
 
 class Heun(Scheme):
@@ -65,9 +83,13 @@ class Heun(Scheme):
 
     order = 2
 
+    @staticmethod
+    def R(z: Any) -> Any:
+        return 1 + z + z**2 / 2
+
     def forward(self, u: Tensor) -> Tensor:
-        a = self.F(u)
-        return u + self.dt / 2 * (a + self.F(u + self.dt * a))
+        a = self.slope(u)
+        return u + self.dt / 2 * (a + self.slope(u + self.dt * a, 1.0))
 
 
 class RK4(Scheme):
@@ -80,10 +102,28 @@ class RK4(Scheme):
     order = 4
     limit = 2.7852935634 / 2  # R(-2.785...) = 1
 
+    @staticmethod
+    def R(z: Any) -> Any:
+        return 1 + z + z**2 / 2 + z**3 / 6 + z**4 / 24
+
     def forward(self, u: Tensor) -> Tensor:
-        dt, F = self.dt, self.F
+        dt, F = self.dt, self.slope
         k1 = F(u)
-        k2 = F(u + dt / 2 * k1)
-        k3 = F(u + dt / 2 * k2)
-        k4 = F(u + dt * k3)
+        k2 = F(u + dt / 2 * k1, 0.5)
+        k3 = F(u + dt / 2 * k2, 0.5)
+        k4 = F(u + dt * k3, 1.0)
         return u + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+
+
+def check_dt(dt: float) -> float:
+    """dt, finite and > 0."""
+    if not 0 < dt < math.inf:
+        raise ValueError(f"The time step must be finite and > 0; got dt={dt}.")
+    return float(dt)
+
+
+def check_t(t: float | None) -> float | None:
+    """The time t of a step, finite; None for a field that does not ask for it."""
+    if t is not None and not math.isfinite(t):
+        raise ValueError(f"The time of a step is a finite number t, or None for a field F(u) without time; got t={t}.")
+    return t
