@@ -10,8 +10,8 @@ descent is run(Euler(problem.descent, lr), theta, k=30), one step uphill on H wh
 MSA takes x and p for what they were, while new weights in the layers below move x and new weights above move p. To
 first order the step is right, but nothing limits it, and J may rise or diverge. The two terms of EMSA are 0 at the old
 weights and punish weights that would move the states or the costates: J falls if rho is large enough, more slowly the
-larger it is. Where f and L are linear and quadratic in theta, as for `riccati`, that can be computed: with
-J = theta^T S theta / 2 + R |theta|^2 / 2 (one number theta, f = theta B) a step multiplies theta by
+larger it is; `grow` finds a rho for every step. One number theta, J = S theta^2 / 2 + R theta^2 / 2 and f = B theta
+for one layer dt = 1, shows it: a step multiplies theta by
 
     (rho B^2 - S) / (R + rho B^2),    so MSA converges for S < R only, and EMSA for S < R + 2 rho B^2.
 
@@ -28,6 +28,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from companion.nets.control import Control
+
+TRIES = 30
 
 
 class MSA(nn.Module):
@@ -47,8 +49,6 @@ class MSA(nn.Module):
     tensor([[-0.8000]])
     """
 
-    rho: float = 0.0
-
     def __init__(self, problem: Control, k: int = 10):
         super().__init__()
         if k < 1:
@@ -56,6 +56,10 @@ class MSA(nn.Module):
         self.problem, self.k = problem, k
 
     def forward(self, theta: Tensor) -> Tensor:
+        return self.climb(theta, 0.0)
+
+    def climb(self, theta: Tensor, rho: float) -> Tensor:
+        """The weights that maximise H~ with the weight rho, for the states and costates of theta."""
         old = theta.detach()
         x, p = (torch.stack(path) for path in self.problem.paths(old))
         new = old.clone().requires_grad_()
@@ -64,7 +68,7 @@ class MSA(nn.Module):
         )
 
         def descend() -> Tensor:
-            value = -self.augmented(x, p, new).sum()
+            value = -self.augmented(x, p, new, rho).sum()
             new.grad = torch.autograd.grad(value, new)[0]
             return value.detach()
 
@@ -72,9 +76,9 @@ class MSA(nn.Module):
             climber.step(descend)
         return new.detach()
 
-    def augmented(self, x: Tensor, p: Tensor, theta: Tensor) -> Float[Tensor, "N"]:
+    def augmented(self, x: Tensor, p: Tensor, theta: Tensor, rho: float) -> Float[Tensor, "N"]:
         """(1/M) sum_i H~ for each layer: x, p of shape (N + 1, M, ...) from the weights before, theta (N, ...) new."""
-        problem, rho, dt = self.problem, self.rho, self.problem.dt
+        problem, dt = self.problem, self.problem.dt
         z = x[:-1].clone().requires_grad_()
         H = torch.vmap(problem.hamiltonian)(z, p[1:], theta)
         if rho == 0:
@@ -89,13 +93,30 @@ class EMSA(MSA):
     """theta_t <- argmax sum_i [H - rho/2 |v - f|^2 - rho/2 |q + dH/dx|^2]: extended, so that J falls.
 
     problem, k  as in MSA
-    rho         > 0; its scale is that of the second derivatives of J: too small is MSA, large is a short step
+    rho         > 0; on the scale of the second derivatives of J: too small is MSA, large is a short step
+    grow        > 1: where J would rise, the step is taken again with rho grow, rho grow^2, ... until it does not, at
+                most 30 times; the next step starts from rho. 1 takes every step, as in [95]
 
-    Raises ValueError unless rho is finite and > 0.
+    Raises ValueError unless rho is finite and > 0, and grow finite and >= 1.
     """
 
-    def __init__(self, problem: Control, rho: float = 1.0, k: int = 10):
+    def __init__(self, problem: Control, rho: float = 1.0, k: int = 10, grow: float = 1.0):
         super().__init__(problem, k)
         if not 0 < rho < math.inf:
             raise ValueError(f"EMSA needs a finite weight rho > 0 of its two terms; got rho={rho}. rho = 0 is MSA.")
-        self.rho = float(rho)
+        if not 1 <= grow < math.inf:
+            raise ValueError(
+                f"EMSA multiplies rho by a finite grow > 1 until J does not rise; got grow={grow}. 1 keeps rho."
+            )
+        self.rho, self.grow = float(rho), float(grow)
+
+    def forward(self, theta: Tensor) -> Tensor:
+        if self.grow == 1:
+            return self.climb(theta, self.rho)
+        with torch.no_grad():
+            J = self.problem(theta)
+            for tries in range(TRIES):
+                new = self.climb(theta, self.rho * self.grow**tries)
+                if self.problem(new) <= J:
+                    return new
+        return theta
