@@ -114,6 +114,47 @@ def robust_accuracy(
     return float(right.double().mean())
 
 
+class PGDTraining:
+    r"""The gradient of Phi(net(x + eta), y) at the eta of `pgd`: k + 1 full passes for one step of training.
+
+    net, eps, step, k, loss, generator  as in `pgd`; k = 0 takes a random eta
+
+    A call (x, y) adds the gradients to the parameters' `.grad` and returns x + eta.
+    """
+
+    def __init__(
+        self,
+        net: Any,
+        eps: float,
+        step: float,
+        k: int = 10,
+        *,
+        loss: Loss = cross_entropy,
+        generator: torch.Generator | None = None,
+    ):
+        self.maps, self.loss = layers(net), loss
+        self.attack = lambda x, y: pgd(self.maps, x, y, eps, step, k, loss=loss, generator=generator)
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        attacked = self.attack(x, y)
+        self.loss(run(self.maps, attacked).u, y).backward()
+        return attacked
+
+
+class Plain:
+    r"""The gradient of Phi(net(x), y): one full pass, no perturbation.
+
+    A call (x, y) adds it to the parameters' `.grad` and returns x.
+    """
+
+    def __init__(self, net: Any, loss: Loss = cross_entropy):
+        self.maps, self.loss = layers(net), loss
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        self.loss(run(self.maps, x).u, y).backward()
+        return x
+
+
 class YOPO:
     r"""m times: p_1 = -dPhi/da, then n times eta <- clip(eta - step sign d/deta <p_1, G_0(x + eta)>).
 
