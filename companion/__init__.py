@@ -54,7 +54,7 @@ from companion.flows.frame_pde import FramePDE, FrameStep, dual_pair
 from companion.flows.implicit import Implicit, SemiImplicit
 from companion.flows.inpainting import DiffusionInpainting, NavierStokesInpainting, TransportInpainting
 from companion.flows.momentum import cfl, friction, max_tau, momentum, nesterov
-from companion.flows.multistep import AdamsBashforth, Leapfrog, LinearMultistep, TwoStep
+from companion.flows.multistep import AdamsBashforth, Leapfrog, LinearMultistep, TwoStep, TwoStepState
 from companion.flows.mumford_shah import AlternatingMinimisation
 from companion.flows.neumann import Fractal, Neumann, Picard
 from companion.flows.refinement import refine
@@ -80,6 +80,11 @@ from companion.flows.symplectic import Reversible, SymplecticEuler, Verlet, hami
 from companion.flows.tensor import CoherenceEnhancing, EdgeEnhancing, TensorDiffusion, structure_tensor
 from companion.flows.wave import DampedWave, bessel_mode, laplace_spectrum, oscillator, spectral_wave
 from companion.nets.blocks import Head, Held, Residual, StageChange, Stem
+from companion.nets.dense_field import DenseField, exact_trace, hutchinson
+from companion.nets.density import FlowDensity, normal_log_prob
+from companion.nets.depth import BrownianPath, IndependentWeights, RoughPath, SmoothPath, TimeDependent
+from companion.nets.hamiltonian import PlainNet, Potential, SymplecticNet, modified_energy, pieces, rollout_loss
+from companion.nets.neural_ode import NeuralODE, adaptive, augment
 from companion.nets.noisy import ShakeStep, shake_shake, stochastic_depth
 from companion.nets.odenet import LMStep, ODENet, lm_resnet, mlp_resnet, resnet
 from companion.nets.revnet import ReversibleStage, revnet
