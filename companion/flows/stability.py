@@ -112,7 +112,7 @@ def imaginary_interval(R: Callable[[Any], Any], most: float = 40.0) -> float:
     return _interval(R, 1j, most)
 
 
-def _interval(R: Callable[[Any], Any], direction: complex, most: float) -> float:
+def _interval(R: Callable[[Any], Any], direction: float | complex, most: float) -> float:
     x = np.arange(STEP, most, STEP)
     size = lambda t: np.abs(np.asarray(R(torch.from_numpy(np.asarray(direction * t, dtype=complex)))))  # noqa: E731
     bad = np.nonzero(~(size(x) <= 1 + 1e-10))[0]
