@@ -85,6 +85,7 @@ from companion.nets.density import FlowDensity, normal_log_prob
 from companion.nets.depth import BrownianPath, IndependentWeights, RoughPath, SmoothPath, TimeDependent
 from companion.nets.hamiltonian import PlainNet, Potential, SymplecticNet, modified_energy, pieces, rollout_loss
 from companion.nets.neural_ode import NeuralODE, adaptive, augment
+from companion.nets.neural_sde import NeuralSDE, OrnsteinUhlenbeck, PositiveField, energy_distance
 from companion.nets.noisy import ShakeStep, shake_shake, stochastic_depth
 from companion.nets.odenet import LMStep, ODENet, lm_resnet, mlp_resnet, resnet
 from companion.nets.revnet import ReversibleStage, revnet
