@@ -132,15 +132,15 @@ class BrownianPath(nn.Module):
 class IndependentWeights(nn.Module):
     r"""M_0 + N_k for k/n <= t < (k + 1)/n: each of the n layers has weights of its own, independent of the others'.
 
-    mean  the size of M_0, the same for all n (the seed draws it first); 0 gives a symmetric law: E F(u) = 0
+    mean  the size of M_0, the same for all n; 0 gives a symmetric law: E F(u) = 0
     """
 
     layers: Tensor
 
     def __init__(self, dim: int, n: int, mean: float = 1.0, scale: float = 1.0, seed: int = 0):
         super().__init__()
-        draw = _normal(check_steps(n) + 1, dim, 1.0, seed)
-        self.register_buffer("layers", mean * draw[0] + scale * draw[1:])
+        shared = _normal(1, dim, mean, seed)
+        self.register_buffer("layers", shared + _normal(check_steps(n), dim, scale, seed + 1_000_003))
 
     def forward(self, t: float | Tensor) -> Matrix:
         n = len(self.layers)

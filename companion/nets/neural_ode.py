@@ -158,7 +158,7 @@ def adaptive(
     except AssertionError as error:
         raise RuntimeError(
             f"u' = F(u, t) could not be followed to t = {float(line[-1]):g}: torchdiffeq says {error}. "
-            "Does F drive u to infinity?"
+            "F may drive u to infinity, or be no function of t that steps could resolve."
         ) from error
     return path if times.ndim else path[0]
 
