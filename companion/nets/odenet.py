@@ -33,6 +33,8 @@ class ODENet(nn.Module):
 
     maps  modules, each from a state to the next: Stem, steps, Head
 
+    `run` ends at Ctrl-C with what it has reached; half a network is no answer, so here the interrupt goes on.
+
     >>> net = ODENet([Euler(torch.sin, 1.0), Euler(torch.cos, 1.0)])
     >>> net(torch.zeros(1))
     tensor([1.])
@@ -43,7 +45,10 @@ class ODENet(nn.Module):
         self.maps = nn.ModuleList(maps)
 
     def forward(self, x: Tensor) -> Tensor:
-        return run(self.maps, x).u
+        end = run(self.maps, x)
+        if end.stopped == "interrupt":
+            raise KeyboardInterrupt
+        return end.u
 
     def features(self, x: Tensor) -> list[Tensor]:
         """x, u^0, u^1, ..., the class scores: the iterate after each map."""

@@ -80,14 +80,17 @@ class _Undone(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, p: Tensor) -> tuple[Any, ...]:
         u = ctx.saved_tensors[0]
-        gradients: list[Tensor] = []
+        gradients = [torch.empty_like(theta) for theta in ctx.saved_tensors[1:]]  # first: small tensors that are made
+        end = len(gradients)  # between large ones pin the heap, and the process would grow with depth after all
         for step in reversed(ctx.steps):
             with quiet(step), ctx.precision:
                 u = step.inverse(u).detach().requires_grad_()
                 with torch.enable_grad():
                     new = step(u)
             p, *g = torch.autograd.grad(new, [u, *_learned(step)], p)
-            gradients = [*g, *gradients]
+            end -= len(g)
+            for k, value in enumerate(g):
+                gradients[end + k].copy_(value)
         return None, p, *gradients
 
 
