@@ -21,6 +21,8 @@ from companion import (
     KL,
     L1,
     RK4,
+    SSP3,
+    AdamsBashforth,
     Blur,
     Box,
     Charbonnier,
@@ -38,6 +40,7 @@ from companion import (
     Filter,
     Firm,
     FourthOrder,
+    Fractal,
     FrameGradient,
     FrameLeastSquares,
     FrameletTransform,
@@ -55,15 +58,23 @@ from companion import (
     Identity,
     Implicit,
     IsotropicSoft,
+    Kutta3,
+    Leapfrog,
     LeastSquares,
+    LinearMultistep,
     LinearOperator,
     Mask,
     MedianMotion,
+    Midpoint,
+    Neumann,
     OnFirst,
     PartialFourier,
     PeronaMalik,
+    Picard,
     Radon,
+    Ralston,
     Rational,
+    RungeKutta,
     Scharr,
     Selling,
     SemiImplicit,
@@ -77,6 +88,7 @@ from companion import (
     Threshold,
     TotalVariation,
     TVFlow,
+    TwoStep,
     along_gradient,
     biorthogonal,
     bspline,
@@ -91,6 +103,7 @@ from companion import (
     scharr_filters,
     spline_gradient,
 )
+from companion.flows.runge_kutta import tableau
 from companion.flows.schemes import Scheme
 
 Shape = tuple[int, ...]
@@ -698,13 +711,20 @@ def framed() -> Iterator[FieldExample]:
 FIELDS: list[FieldExample] = [*diffusions(), *turned(), *motions(), *bending(), *framed()]
 
 
+THREE_EIGHTHS = tableau(["1/3"], ["-1/3", 1], [1, -1, 1], b=["1/8", "3/8", "3/8", "1/8"])
+
+
 @dataclass(frozen=True)
 class SchemeExample:
-    """One scheme; `implicit`: it takes every dt."""
+    """One scheme; `implicit`: it takes every dt; `speed`: it tends to u' = speed F(u); `apart`: why a law that asks for
+    a step up to the limit, for a diffusion or for F(0) != 0 leaves it out. Its own tests then measure what is true.
+    """
 
     name: str
-    make: Callable[[Callable, float], Scheme]
+    make: Callable[..., Scheme]
     implicit: bool = False
+    speed: float = 1.0
+    apart: str = ""
 
 
 SCHEMES: list[SchemeExample] = [
@@ -713,4 +733,22 @@ SCHEMES: list[SchemeExample] = [
     SchemeExample("rk4", RK4),
     SchemeExample("semi-implicit", SemiImplicit, True),
     SchemeExample("implicit", Implicit, True),
+    SchemeExample("midpoint", Midpoint),
+    SchemeExample("ralston", Ralston),
+    SchemeExample("kutta-3", Kutta3),
+    SchemeExample("ssp-3", SSP3),
+    SchemeExample("three-eighths", partial(RungeKutta, tableau=THREE_EIGHTHS)),
+    SchemeExample("two-step", partial(TwoStep, alpha=-0.25), speed=1 / 0.75),
+    SchemeExample("two-step-forwards", partial(TwoStep, alpha=0.5), speed=1 / 1.5),
+    SchemeExample("adams-bashforth-2", AdamsBashforth),
+    SchemeExample("adams-bashforth-3", partial(AdamsBashforth, q=3)),
+    SchemeExample("adams-bashforth-4", partial(AdamsBashforth, q=4)),
+    SchemeExample("multistep", partial(LinearMultistep, a=(0.5, 0.5), b=(1.75, -0.25))),
+    SchemeExample("leapfrog", Leapfrog, apart="it is stable on the imaginary axis only"),
+    SchemeExample("neumann-2", Neumann),
+    SchemeExample("neumann-3", partial(Neumann, n=3)),
+    SchemeExample("polynet", partial(Neumann, printed=True), apart="it is no scheme for F(0) != 0"),
+    SchemeExample("picard", Picard, apart="beyond dt Lip(F) < 1 it finds no step"),
+    SchemeExample("fractal-2", Fractal),
+    SchemeExample("fractal-3", partial(Fractal, columns=3)),
 ]
