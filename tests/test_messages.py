@@ -85,6 +85,7 @@ from companion import (
 from tests.messages_bridge07 import GAMMA
 from tests.messages_bridge08 import BRIDGE
 from tests.messages_bridge09 import WAVES
+from tests.messages_nets import NETS
 from tests.messages_neural_ode import NEURAL_ODES
 from tests.messages_variations import FLOWS, VARIATIONS
 
@@ -997,6 +998,7 @@ CASES = [
     *(Case(*row) for row in GAMMA),
     *(Case(*row) for row in BRIDGE),
     *(Case(*row) for row in WAVES),
+    *(Case(*row) for row in NETS),
     *(Case(*row) for row in NEURAL_ODES),
 ]
 NOTHING_CAME = {"a run without k or until"}

@@ -14,6 +14,7 @@ Paper: Section 5.1, (5.1)-(5.3).  Notebooks: 10, 11.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -47,7 +48,7 @@ class ODENet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         end = run(self.maps, x)
         if end.stopped == "interrupt":
-            raise KeyboardInterrupt
+            signal.default_int_handler(signal.SIGINT, None)  # KeyboardInterrupt
         return end.u
 
     def features(self, x: Tensor) -> list[Tensor]:
@@ -65,7 +66,9 @@ class LMStep(TwoStep):
     """
 
     def __init__(self, F: Callable[[Tensor], Tensor], alpha: float | None = None, dt: float = 1.0):
-        super().__init__(F, dt, nn.Parameter(torch.empty(()).uniform_(-0.1, 0.0)) if alpha is None else alpha)
+        super().__init__(F, dt, 0.0 if alpha is None else alpha)
+        if alpha is None:
+            self.alpha = nn.Parameter(torch.empty(()).uniform_(-0.1, 0.0))
 
     def forward(self, x: State) -> TwoStepState:
         return super().forward(self.start(x) if isinstance(x, Tensor) else x)
@@ -126,7 +129,7 @@ def mlp_resnet(dim: int, width: int, depth: int, dt: float | None = None) -> ODE
 
 def check_depth(depth: int) -> int:
     """n of depth = 6n + 2, or ValueError with the depths nearby."""
-    n, rest = divmod(depth - 2, 6)
+    n, rest = int((depth - 2) // 6), (depth - 2) % 6
     if rest or n < 1:
         near = 8 if n < 1 else f"{6 * n + 2} or {6 * n + 8}"
         raise ValueError(
