@@ -79,11 +79,16 @@ from companion.flows.stochastic import SDE, EulerMaruyama, GatedEuler, ShakeShak
 from companion.flows.symplectic import Reversible, SymplecticEuler, Verlet, hamiltonian_field
 from companion.flows.tensor import CoherenceEnhancing, EdgeEnhancing, TensorDiffusion, structure_tensor
 from companion.flows.wave import DampedWave, bessel_mode, laplace_spectrum, oscillator, spectral_wave
+from companion.nets.adversarial import YOPO, PGDTraining, PlainTraining, count_passes, pgd, robust_accuracy
 from companion.nets.blocks import Head, Held, Residual, StageChange, Stem
+from companion.nets.control import Control, costates, explicit, hamiltonian, pmp_gradient
 from companion.nets.dense_field import DenseField, exact_trace, hutchinson
 from companion.nets.density import FlowDensity, normal_log_prob
 from companion.nets.depth import BrownianPath, IndependentWeights, RoughPath, SmoothPath, TimeDependent
 from companion.nets.hamiltonian import PlainNet, Potential, SymplecticNet, modified_energy, pieces, rollout_loss
+from companion.nets.linear_quadratic import LinearQuadratic
+from companion.nets.mean_field import MeanField, brownian, tracking
+from companion.nets.msa import EMSA, MSA
 from companion.nets.neural_ode import NeuralODE, adaptive, augment
 from companion.nets.neural_sde import NeuralSDE, OrnsteinUhlenbeck, PositiveField, energy_distance
 from companion.nets.noisy import ShakeStep, shake_shake, stochastic_depth

@@ -5,14 +5,13 @@ gradients to the parameters' `.grad`.
 
     robust_train(net, data, YOPO(net, eps, step, 5, 3), epochs=20, lr=0.1 / 5)
     robust_train(net, data, PGDTraining(net, eps, step, 10), epochs=20)
-    robust_train(net, data, Plain(net), epochs=20)
+    robust_train(net, data, PlainTraining(net), epochs=20)
 
 Paper: Section 5.1, [171].  Notebook: 11.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -69,7 +68,7 @@ def robust_train(
     net.to(place).train()
     x, y = data[0].to(place), data[1].to(place)
     opt = torch.optim.SGD(net.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
-    schedule = torch.optim.lr_scheduler.MultiStepLR(opt, [math.ceil(m * epochs) for m in milestones], gamma=0.1)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(opt, [round(m * epochs) for m in milestones], gamma=0.1)
     team.agree(net)
     clock = time.perf_counter if place.type == "cuda" else time.process_time
     begin = clock()

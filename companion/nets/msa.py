@@ -39,7 +39,7 @@ class MSA(nn.Module):
     k        at most so many iterations of L-BFGS for the maximum, from the weights before
 
     The maxima of the layers do not interact, so L-BFGS climbs their sum. Where H has no maximum, as for f linear in
-    theta and L = 0, it ends somewhere uphill. Raises ValueError for k < 1.
+    theta and L = 0, it ends somewhere uphill. Raises ValueError for k < 1, TypeError for a problem with noise.
 
     >>> from companion.dynamics import run
     >>> x = torch.tensor([[1.0], [3.0]])
@@ -53,6 +53,11 @@ class MSA(nn.Module):
         super().__init__()
         if k < 1:
             raise ValueError(f"The maximum of H is sought by k >= 1 iterations of L-BFGS; got k={k}.")
+        if hasattr(problem, "noise"):
+            raise TypeError(
+                "MSA and EMSA maximise H = p . f - L; with noise it has a term of g, which they do not know; "
+                f"got a {type(problem).__name__}. Descend along problem.descent."
+            )
         self.problem, self.k = problem, k
 
     def forward(self, theta: Tensor) -> Tensor:
