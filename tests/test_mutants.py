@@ -99,6 +99,8 @@ EDGE_COST = "tests/test_edge_cost.py::"
 GAMMA = "tests/test_gamma.py::"
 REFINEMENT = "tests/test_refinement.py::"
 BRIDGE = "tests/test_connections.py::"
+BLOCKS = "tests/test_blocks.py::"
+ODENETS = "tests/test_odenet.py::"
 MESSAGES = "tests/test_messages.py::test_bad_input_is_answered_by_the_rule_what_came_and_a_remedy"
 
 MUTANTS = [
@@ -1424,6 +1426,138 @@ MUTANTS = [
         "flows/refinement.py",
         {"v.repeat_interleave(fine // coarse, axis)": "torch.cat([v] * (fine // coarse), axis)"},
         REFINEMENT + "test_the_prolongation_repeats_each_value",
+    ),
+    # residual networks
+    Mutant(
+        "batch norm is held with the variance of a sample",
+        "nets/blocks.py",
+        {"correction=0, keepdim=True": "correction=1, keepdim=True"},
+        BLOCKS + "test_held_the_statistics_are_those_of_the_first_evaluation",
+    ),
+    Mutant(
+        "batch norm is never let go",
+        "nets/blocks.py",
+        {"            norm.held = None\n": "            pass\n"},
+        BLOCKS + "test_held_lets_go_after_an_error",
+    ),
+    Mutant(
+        "the past of the next stage is its present",
+        "nets/blocks.py",
+        {"type(x)(new, past)": "type(x)(new, new)"},
+        BLOCKS + "test_the_stage_change_is_its_formula",
+    ),
+    Mutant(
+        "the projection forgets its relu",
+        "nets/blocks.py",
+        {"past = self.C(torch.relu(self.N(u)))": "past = self.C(self.N(u))"},
+        BLOCKS + "test_the_stage_change_is_its_formula",
+    ),
+    Mutant(
+        "the variance of the weights counts what comes in",
+        "nets/blocks.py",
+        {'mode="fan_out"': 'mode="fan_in"'},
+        BLOCKS + "test_weights_have_the_variance_of_he",
+    ),
+    Mutant(
+        "one point has a deviation",
+        "nets/blocks.py",
+        {"if self.training and u.numel() == u.shape[1]:": "if self.training and len(u) == 1:"},
+        BLOCKS + "test_one_picture_may_train_but_one_point_may_not",
+    ),
+    Mutant(
+        "the first step of LM-ResNet has an alpha that never acts",
+        "nets/odenet.py",
+        {"LMStep(F, 0.0 if F is first else alpha)": "LMStep(F, alpha)"},
+        ODENETS + "test_how_many_alphas_there_are",
+    ),
+    Mutant(
+        "alpha starts on both sides of 0",
+        "nets/odenet.py",
+        {"uniform_(-0.1, 0.0)": "uniform_(-0.1, 0.1)"},
+        ODENETS + "test_alphas_are_drawn_from_their_interval",
+    ),
+    Mutant(
+        "alpha is drawn before the weights of the next block",
+        "nets/odenet.py",
+        {
+            "    parts = layers(depth, channels, classes, width, dim)\n    first = parts[1]\n": (
+                "    parts = layers(depth, channels, classes, width, dim, lambda c: (torch.rand(()), "
+                "Residual(c, dim=dim))[1])\n    first = parts[1]\n"
+            )
+        },
+        ODENETS + "test_equal_seeds_give_equal_fields_and_other_maps",
+    ),
+    Mutant(
+        "a stage has a block too many",
+        "nets/odenet.py",
+        {"*(field(2 * c) for _ in range(n - 1))": "*(field(2 * c) for _ in range(n))"},
+        ODENETS + "test_depth_counts_layers",
+    ),
+    Mutant(
+        "Ctrl-C gives half a network's answer",
+        "nets/odenet.py",
+        {'if end.stopped == "interrupt":': 'if end.stopped == "diverged":'},
+        ODENETS + "test_an_interrupt_is_not_an_answer",
+    ),
+    Mutant(
+        "a PolyNet without held statistics",
+        "nets/variants.py",
+        {"Held(Neumann(F, 1.0, n=n, printed=printed))": "Neumann(F, 1.0, n=n, printed=printed)"},
+        ODENETS + "test_a_pass_counts_once_for_the_running_statistics",
+    ),
+    Mutant(
+        "deepen shortens the steps of the network it was given",
+        "nets/variants.py",
+        {"short = copy.copy(step)": "short = step"},
+        ODENETS + "test_a_deeper_resnet_shares_its_parameters",
+    ),
+    Mutant(
+        "the way back counts for the running statistics",
+        "nets/revnet.py",
+        {"with quiet(step), ctx.precision:": "with ctx.precision:"},
+        "tests/test_revnet.py::test_running_statistics_count_the_way_forwards_once",
+    ),
+    Mutant(
+        "the way back steps forwards",
+        "nets/revnet.py",
+        {"u = step.inverse(u).detach()": "u = step(u).detach()"},
+        "tests/test_revnet.py::test_gradients_are_those_of_the_plain_list",
+    ),
+    Mutant(
+        "the reversible network stores its steps",
+        "nets/revnet.py",
+        {"ReversibleStage(steps)] if reversible": "nn.Sequential(*steps)] if reversible"},
+        "tests/test_revnet.py::test_what_is_stored_does_not_depend_on_depth",
+    ),
+    Mutant(
+        "survival falls one step late",
+        "nets/noisy.py",
+        {"[1 - k / n * (1 - last) for": "[1 - (k - 1) / n * (1 - last) for"},
+        "tests/test_noisy.py::test_survival_falls_linearly",
+    ),
+    Mutant(
+        "shake-shake's gradient has the gate of its value",
+        "nets/noisy.py",
+        {"return back + (there - back).detach()": "return there"},
+        "tests/test_noisy.py::test_shake_shake_has_one_gate_or_two",
+    ),
+    Mutant(
+        "the gradient of the implicit skip forgets the Jacobian",
+        "nets/skips.py",
+        {"g = r - Jr\n": "g = r + 0 * Jr\n"},
+        "tests/test_skips.py::test_the_best_rate_is_the_best_rate",
+    ),
+    Mutant(
+        "one rate for the whole batch",
+        "nets/skips.py",
+        {"size / torch.where(image > 0, image, 1)": "size.sum() / image.sum()"},
+        "tests/test_skips.py::test_elements_of_a_batch_have_rates_of_their_own",
+    ),
+    Mutant(
+        "the rate of the implicit skip is taken for a constant",
+        "nets/skips.py",
+        {"create_graph=learning, retain_graph=True": "create_graph=False, retain_graph=True"},
+        "tests/test_skips.py::test_gradients_go_through_the_steps",
     ),
     # what is asked of an input, and the arrows
     Mutant(
