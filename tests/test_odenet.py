@@ -160,7 +160,8 @@ def test_features_are_the_orbit() -> None:
     assert torch.equal(features[-1], net(x))
     assert [f.shape[1] for f in features[1:-1]] == [4, 4, 4, 8, 8, 16, 16]
     torch.testing.assert_close(
-        features[3], features[2] + net.maps[2].F(features[2]) + float(net.maps[2].alpha) * (features[1] - features[2])
+        features[3],
+        features[2] + net.maps[2].F(features[2]) + float(net.maps[2].alpha.detach()) * (features[1] - features[2]),
     )
 
 

@@ -103,4 +103,4 @@ def shake_shake(
     step = ShakeStep if backward else ShakeShake
     branches = lambda c: nn.ModuleList([Residual(c, dim=dim), Residual(c, dim=dim)])  # noqa: E731
     parts = layers(depth, channels, classes, width, dim, branches)
-    return network(parts, lambda FG: step(*FG, dt, scaled=scaled))
+    return network(parts, lambda FG: step(FG[0], FG[1], dt, scaled=scaled))

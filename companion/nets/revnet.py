@@ -118,7 +118,7 @@ def revnet(
         )
     halves = lambda c: nn.ModuleList([Layer(c // 2, dim), Layer(c // 2, dim)])  # noqa: E731
     parts = layers(depth, channels, classes, width, dim, halves)
-    maps = network(parts, lambda FG: Reversible(*FG, axis=1)).maps
+    maps = network(parts, lambda FG: Reversible(FG[0], FG[1], axis=1)).maps
     if not recompute:
         return ODENet(list(maps))
     grouped: list[nn.Module] = []
