@@ -32,7 +32,7 @@ Number = int | float | Fraction
 
 def roots(a: Sequence[Number], b: Sequence[Number], z: Any = 0.0) -> Tensor:
     r"""The s roots zeta, shape (*z.shape, s), of zeta^s = sum_j (a_j + z b_j) zeta^{s-1-j}: eigenvalues."""
-    z = torch.as_tensor(z).to(torch.complex128)
+    z = torch.as_tensor(z, dtype=torch.complex128)
     s = len(a)
     M = z.new_zeros((*z.shape, s, s))
     M[..., 0, :] = torch.stack([float(p) + z * float(q) for p, q in zip(a, b, strict=True)], -1)
@@ -49,7 +49,7 @@ def largest_root(a: Sequence[Number], b: Sequence[Number]) -> Callable[[Any], An
     """
 
     def R(z: Any) -> Any:
-        all_roots = roots(a, b, z if isinstance(z, (Tensor, complex)) or hasattr(z, "shape") else complex(z))
+        all_roots = roots(a, b, z if hasattr(z, "shape") else complex(z))
         largest = all_roots.gather(-1, all_roots.abs().argmax(-1, keepdim=True)).squeeze(-1)
         return largest if isinstance(z, Tensor) else largest.numpy() if getattr(z, "shape", ()) else largest.item()
 
