@@ -83,6 +83,7 @@ def exact_trace(F: Callable[..., Any], u: Float[Tensor, "*batch d"], t: Time) ->
     if hasattr(F, "with_divergence"):
         return F.with_divergence(u, t)
     eye = torch.eye(u.shape[-1], dtype=u.dtype, device=u.device)
+    u = u.contiguous()  # an expanded tensor has no directional derivatives in torch
     columns = [torch.func.jvp(lambda w: F(w, t), (u,), (e.expand_as(u),))[1] for e in eye]
     return F(u, t), torch.stack([column[..., i] for i, column in enumerate(columns)]).sum(0)
 
@@ -94,4 +95,4 @@ def hutchinson(
 
     Its variance is sum_{i<j} (S_ij + S_ji)^2, S = F'(u): the diagonal is seen exactly, an antisymmetric rest as well.
     """
-    return F(u, t), (e * torch.func.jvp(lambda w: F(w, t), (u,), (e,))[1]).sum(-1)
+    return F(u, t), (e * torch.func.jvp(lambda w: F(w, t), (u.contiguous(),), (e,))[1]).sum(-1)
