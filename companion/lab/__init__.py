@@ -12,6 +12,10 @@
     results   stored, store                                  what experiments/ has measured
     table     Table                                          a list of rows, shown as a table
     diagnose  same, adjoint_gap                              what the diagnoses of the exercises are made of
+    datasets  digits, mnist1d, pendulum, lorenz              data to learn from; Split, Trajectories
+    textures  shapes_and_textures                            ten classes of pictures, drawn from closed forms
+    train     train, History                                 the training loop; augment: flip, shift
+    score     evaluate, Score                                error and loss of a net
     machine   device, facts, set_threads                     where it runs
 
 Nothing below this package imports it. Importing it gives torch the threads the process was granted, by
@@ -20,6 +24,7 @@ them.
 """
 
 from companion.lab.check import claim, exercise
+from companion.lab.datasets import Split, Trajectories, digits, lorenz, mnist1d, pendulum
 from companion.lab.diagnose import adjoint_gap, same
 from companion.lab.figures import bars, curves, loglog, stacked, stems
 from companion.lab.images import (
@@ -40,8 +45,11 @@ from companion.lab.machine import device, facts, set_threads
 from companion.lab.quality import best_weight, psnr, ssim
 from companion.lab.raster import beside, pixels
 from companion.lab.results import store, stored
+from companion.lab.score import Score, evaluate
 from companion.lab.show import pictures, plots, sentence, show, style
 from companion.lab.table import Table
+from companion.lab.textures import shapes_and_textures
+from companion.lab.train import History, train
 
 __all__ = [
     "camera",
@@ -79,6 +87,17 @@ __all__ = [
     "Table",
     "same",
     "adjoint_gap",
+    "Split",
+    "Trajectories",
+    "digits",
+    "mnist1d",
+    "pendulum",
+    "lorenz",
+    "shapes_and_textures",
+    "train",
+    "History",
+    "evaluate",
+    "Score",
     "device",
     "facts",
     "set_threads",

@@ -73,28 +73,28 @@ def _draw(
     x = (torch.arange(size) + 0.5) * (2 / size) - 1
     soft = size / 4  # a level function in units of two pixels: edges are smooth over one
 
-    ground = torch.lerp(torch.tensor(0.15), uniform(0, 1, 3, 1, 1), clutter)
-    waves = _waves(x, uniform(0, math.pi), uniform(0.3, 1.2), uniform(0, 1))
+    ground = torch.lerp(torch.tensor(0.15), uniform(0.0, 1.0, 3, 1, 1), clutter)
+    waves = _waves(x, uniform(0.0, math.pi), uniform(0.3, 1.2), uniform(0.0, 1.0))
     ground = ground + clutter * (0.15 * waves[:, None] + uniform(-0.2, 0.2, 1, 1, 1) * x)
 
     r = uniform(0.5, 0.8)
-    s, t = _turned(x, uniform(-0.25, 0.25), uniform(-0.25, 0.25), uniform(0, 2 * math.pi))
+    s, t = _turned(x, uniform(-0.25, 0.25), uniform(-0.25, 0.25), uniform(0.0, 2 * math.pi))
     inside = _step(-_level(s / r, t / r, y // 2) * r * soft)
 
     period = r * uniform(0.8, 1.2)
-    s, t = _turned(x, uniform(-1, 1), uniform(-1, 1), uniform(0, 2 * math.pi))
+    s, t = _turned(x, uniform(-1.0, 1.0), uniform(-1.0, 1.0), uniform(0.0, 2 * math.pi))
     wave, other = (torch.cos(2 * math.pi * v / period) for v in (s, t))
     wave = torch.where((y % 2 == 0)[:, None, None], wave, wave * other * math.sqrt(2))
-    first = torch.lerp(torch.tensor(0.9), uniform(0, 1, 3, 1, 1), clutter)
+    first = torch.lerp(torch.tensor(0.9), uniform(0.0, 1.0, 3, 1, 1), clutter)
     second = first + uniform(0.4, 0.8, 3, 1, 1) * torch.where(first < 0.5, 1, -1)
     u = ground + inside[:, None] * (first + (second - first) * (0.5 + 0.5 * wave.clamp(-1, 1))[:, None] - ground)
 
     for _ in range(2):  # small discs anywhere, of any colour
-        disc = _step((clutter * uniform(0.1, 0.2) - _distance(x, uniform(-1, 1), uniform(-1, 1))) * soft)
-        u = u + disc[:, None] * (uniform(0, 1, 3, 1, 1) - u)
-    across, _ = _turned(x, uniform(-0.5, 0.5), uniform(-0.5, 0.5), uniform(0, 2 * math.pi))
-    bar = _step((clutter * uniform(0.0, 0.2) - across.abs()) * soft)
-    u = u + bar[:, None] * (uniform(0, 1, 3, 1, 1) - u)
+        disc = _step((clutter * uniform(0.1, 0.2) - _distance(x, uniform(-1.0, 1.0), uniform(-1.0, 1.0))) * soft - 0.5)
+        u = u + disc[:, None] * (uniform(0.0, 1.0, 3, 1, 1) - u)
+    across, _ = _turned(x, uniform(-0.5, 0.5), uniform(-0.5, 0.5), uniform(0.0, 2 * math.pi))
+    bar = _step((clutter * uniform(0.0, 0.2) - across.abs()) * soft - 0.5)
+    u = u + bar[:, None] * (uniform(0.0, 1.0, 3, 1, 1) - u)
     return u - 0.5 + noise * torch.randn(u.shape, generator=g)
 
 
