@@ -101,10 +101,10 @@ class Picard(Scheme):
             new = u + self.dt * self.slope(z, 1.0)
             before, moved = moved, torch.linalg.vector_norm((new - z).detach())
             z = new
-            if moved <= goal * torch.linalg.vector_norm(z.detach()):
+            if moved <= goal * torch.linalg.vector_norm(z.detach()) < torch.inf:
                 return z
             first = moved if first is None else first
-            if not moved <= 1e6 * first:
+            if not moved <= 1e6 * first:  # it has left, or is no number
                 break
         raise RuntimeError(
             f"z <- u + dt F(z) does not converge: its last step was {float(moved / before):.2g} times the one before. "
