@@ -1,7 +1,7 @@
 r"""Does the second step of (5.2) save depth? LM-ResNet against ResNet, several depths, four seeds.   (5.1), (5.2)
 
     here   mnist1d, 4,000 signals of 40 samples, width 8, depths 8 to 56, 20 epochs
-           shapes and textures, 10,000 pictures of 16 x 16, width 8, depths 8 to 32, 6 epochs
+           shapes and textures, 10,000 pictures of 16 x 16, width 8, depths 8 to 32, 10 epochs
     full   shapes and textures, 50,000 pictures of 32 x 32, width 16, depths 20 to 110, 40 epochs
 
 CIFAR-10, -100 and ImageNet, on which the paper reports depths smaller by a factor of 2-10, are not to be had offline:
@@ -49,14 +49,14 @@ SCALES: dict[str, dict[str, dict[str, Any]]] = {
         "mnist1d": {
             "data": {"n": 4000, "n_test": 10000},
             "net": {"channels": 1, "width": 8, "dim": 1},
-            "depths": (8, 14, 20, 32, 56),
+            "depths": (8, 14, 20, 32, 44, 56),
             "epochs": 20,
         },
         "shapes": {
             "data": {"n": 10000, "n_test": 5000, "size": 16, "noise": 0.05, "clutter": 0.1},
             "net": {"channels": 3, "width": 8, "dim": 2},
             "depths": (8, 14, 20, 32),
-            "epochs": 6,
+            "epochs": 10,
         },
     },
     "full": {
@@ -203,8 +203,8 @@ def main(scale: str) -> None:
         for net in NETS
         if not (net == "LM-ResNet" and depth == 8) and (task, net, depth, seed) not in done
     ]
-    checkpoint = RESULTS.with_suffix(".pt") if scale == "full" else None
     for task, net, depth, seed in todo:
+        checkpoint = RESULTS.with_name(f"odenets-{task}-{net}-{depth}-{seed}.pt") if scale == "full" else None
         run = measured(task, net, depth, seed, tasks[task], data[task], checkpoint)
         runs.append(run)
         if first:
