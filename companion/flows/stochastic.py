@@ -14,9 +14,12 @@ and no noise is left. For an SDE the fluctuation must be of the order dt^{1/2} (
     u + dt p F + dt^{1/2} (eta - p) F                        dX = p F dt + (p (1-p))^{1/2} F dB
     u + dt (F_1 + F_2)/2 + dt^{1/2} (eta - 1/2)(F_1 - F_2)   dX = (F_1 + F_2)/2 dt + 12^{-1/2} (F_1 - F_2) dB
 
-(in the sense of Ito), with the weak order 1: for a smooth phi the error of E phi(X_T) is O(dt). The weak order asks for
-the first moments of eta only, not for its law. One gate, and so one real Brownian motion, serves one sample: the
-entries of the leading axis have gates of their own, the entries of a sample share one.
+(in the sense of Ito). The convergence is weak, of E phi(X_T) for smooth phi: it asks for the first moments of eta only,
+not for its law. The weak order is 1 for shake-shake and for p = 1/2. For another p it is 1/2, since the gate is skew:
+E (eta - p)^3 = p (1-p)(1-2p), and the third moment of a step, of the order dt^{3/2}, sums up to O(dt^{1/2}).
+
+One gate, and so one real Brownian motion, serves one sample: the entries of the leading axis have gates of their own,
+the entries of a sample share one.
 
 Each map has a `step` that takes the noise as an argument, so that its law can be summed up exactly.
 
@@ -118,8 +121,8 @@ class GatedEuler(Gated):
     r"""u + dt eta F(u), eta = 1 with the probability p, else 0: stochastic depth. It tends to u' = p F(u), with
     Var = O(dt).
 
-    scaled=True: u + dt p F(u) + dt^{1/2} (eta - p) F(u), which tends weakly to dX = p F dt + (p (1-p))^{1/2} F dB.
-    After `.eval()`: u + dt p F(u).
+    scaled=True: u + dt p F(u) + dt^{1/2} (eta - p) F(u), which tends weakly to dX = p F dt + (p (1-p))^{1/2} F dB, with
+    the order 1 for p = 1/2 and 1/2 for other p. After `.eval()`: u + dt p F(u).
 
     p          the probability that the layer is there, in [0, 1]
     generator  of the gates; torch's own if None
