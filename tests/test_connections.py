@@ -17,6 +17,9 @@ Thm 4.1   minimisers tend to the exact one of a disc; entrywise to another's; wh
 (4.6)     any such equation is a frame and a shrinkage: Weickert, fourth order, shocks, Burgers; they converge
 (4.7)     the accelerated iteration is FISTA for (2.4)
 (4.8)     ... and an explicit scheme for a damped wave: momentum is friction, 3/t for Nesterov's; thresholds ~ tau^2
+(5.1)     a residual network is Euler's scheme; PolyNet, FractalNet, RevNet, random depth as schemes
+(5.2)     the heavy ball with momentum -alpha, stable for -1 < alpha <= 1: layers ~ kappa^{1/2}
+(5.3)     its limit (1 + alpha) u' = F and its modified equation, at rates 1 and 2
 """
 
 import itertools
@@ -26,14 +29,17 @@ from math import comb, factorial, pi, sqrt
 import numpy as np
 import pytest
 import torch
+from numpy.polynomial import chebyshev
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
+from scipy.optimize import fsolve
 from scipy.special import j1
-from torch import Tensor
+from torch import Tensor, nn
 
 from companion import (
     ADMM,
     FISTA,
+    RK4,
     VARIATIONS,
     Accelerated,
     Blur,
@@ -51,21 +57,26 @@ from companion import (
     Filter,
     Firm,
     ForwardBackward,
+    Fractal,
     FrameGradient,
     FrameletTransform,
     FramePDE,
     Garrote,
+    GatedEuler,
     GaussianNoise,
     Hard,
     HeavyBall,
+    Heun,
     Identity,
     Isotropic,
     IsotropicSoft,
     LinearOperator,
     Mask,
+    Neumann,
     PartialFourier,
     Rational,
     Regularised,
+    Reversible,
     Scharr,
     Shape,
     ShockFilter,
@@ -73,6 +84,7 @@ from companion import (
     Soft,
     Square,
     TotalVariation,
+    TwoStep,
     accelerated_from,
     analysis,
     balanced,
@@ -99,10 +111,12 @@ from companion import (
     recovery,
     refinable,
     refine,
+    root_condition,
     run,
     sample,
     scharr_filters,
     shrinkage_from,
+    stability_function,
     tensor_product,
 )
 from companion.dynamics import tensors
@@ -1343,3 +1357,358 @@ def test_48_hyperbolic_like_is_faster() -> None:
             counts[name].append(run(step, u0, k=10_000, until=small).k)
     growth = {name: np.log2(np.array(k[1:]) / k[:-1]) for name, k in counts.items()}
     assert abs(growth["flow"][-1] - 2) < 0.05 and abs(growth["wave"][-1] - 1) < 0.15, (growth, counts)
+
+
+# ---- Section 5.1: networks as numerical ODEs ---------------------------------------------------------------------
+
+
+class PreActivation(nn.Module):
+    """F of a block of ResNet: conv(relu(norm(conv(relu(norm(u)))))). Written out; the package's own is not asked."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.norms = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(2))
+        self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(2))
+
+    def forward(self, u: Tensor) -> Tensor:
+        for norm, conv in zip(self.norms, self.convs, strict=True):
+            u = conv(torch.relu(norm(u)))
+        return u
+
+
+def slopes(errors: Sequence[float]) -> np.ndarray:
+    """log2 of successive errors of halved steps."""
+    return np.log2(np.array(errors[:-1]) / np.array(errors[1:]))
+
+
+def relaxing(u: Tensor) -> Tensor:
+    """A nonlinear field of two unknowns with F(0) != 0, no gradient of anything."""
+    x, y = u.unbind(-1)
+    return torch.stack([y - torch.sin(x), 0.5 - 0.3 * y - 0.4 * x * y], -1)
+
+
+def path(F: Callable, u0: Tensor, t: float) -> Tensor:
+    """u(t) of u' = F(u, t), by SciPy's DOP853."""
+    rate = lambda s, y: F(torch.from_numpy(y), s).numpy()  # noqa: E731
+    return torch.from_numpy(solve_ivp(rate, (0, t), u0.numpy(), "DOP853", rtol=1e-12, atol=1e-13).y[:, -1])
+
+
+START = torch.tensor([0.7, -0.2], dtype=torch.float64)
+ALPHAS = (-0.5, -0.1, 0.0, 0.3)  # of LM-ResNet
+
+
+@pytest.mark.paper("(5.1)")
+def test_51_a_residual_network_is_eulers_scheme_to_the_bit() -> None:
+    """u = u + F(u), block after block, as networks are written, against run([Euler(F, 1), ...]): also the gradients."""
+    blocks = nn.ModuleList(PreActivation(4) for _ in range(5))
+    u0 = torch.randn(3, 4, 6, 6)
+    for mode in (True, False):
+        blocks.train(mode)
+        u = u0
+        for block in blocks:
+            u = u + block(u)
+        by_hand = torch.autograd.grad(u.square().mean(), list(blocks.parameters()))
+        net = run([Euler(block, 1.0) for block in blocks], u0).u
+        gradients = torch.autograd.grad(net.square().mean(), list(blocks.parameters()))
+        assert torch.equal(net, u) and all(map(torch.equal, gradients, by_hand))
+
+
+@pytest.mark.paper("(5.1)")
+def test_51_deeper_with_smaller_steps_is_the_ode() -> None:
+    """u^{k+1} = u^k + dt F(u^k, t_k): order 1 for u' = F(u, t), 2 and 4 for Heun's and RK4's blocks."""
+    F = lambda u, t: relaxing(u) * (1 + 0.5 * np.sin(3 * t))  # noqa: E731
+    end = path(F, START, 2.0)
+    for scheme, order, counts in ((Euler, 1, (100, 200)), (Heun, 2, (40, 80)), (RK4, 4, (20, 40))):
+        errors = [float((run([scheme(F, 2 / n, t=k * 2 / n) for k in range(n)], START).u - end).norm()) for n in counts]
+        assert slopes(errors)[-1] == pytest.approx(order, abs=0.1)
+
+
+@pytest.mark.paper("(5.1)")
+def test_51_polynet_is_implicit_euler_for_a_linear_field_only() -> None:
+    """Distance to u^{k+1} = (I - dt F)^{-1} u^k, that is z = u + F(z), for F = eps G and eps -> 0.
+
+    G linear: u + F(u) + F(F(u)) and u + F(u + F(u)) are one map, order 3. G = tanh(A u + b): Euler 2, the nested form
+    3, the printed form 1: at eps = 0.02 it is many times worse than Euler's.
+    """
+    g = torch.Generator().manual_seed(4)
+    A, b, u = (torch.randn(*s, generator=g, dtype=torch.float64) for s in ((5, 5), (5,), (5,)))
+    forms = {
+        "euler": lambda F: Euler(F, 1.0)(u),
+        "nested": lambda F: Neumann(F, 1.0)(u),
+        "printed": lambda F: Neumann(F, 1.0, printed=True)(u),
+    }
+    eps = [0.04, 0.02, 0.01, 0.005]
+    inverse = [torch.linalg.solve(torch.eye(5, dtype=torch.float64) - e * A, u) for e in eps]
+    for name, order in (("euler", 2), ("nested", 3), ("printed", 3)):
+        errors = [float((forms[name](lambda v, e=e: e * A @ v) - z).norm()) for e, z in zip(eps, inverse, strict=True)]
+        assert slopes(errors)[-1] == pytest.approx(order, abs=0.1), name
+    fields = [lambda v, e=e: e * torch.tanh(A @ v + b) for e in eps]
+    roots = [
+        torch.from_numpy(fsolve(lambda z, F=F: (u + F(torch.from_numpy(z))).numpy() - z, u.numpy(), xtol=1e-14))
+        for F in fields
+    ]
+    sizes = {}
+    for name, order in (("euler", 2), ("nested", 3), ("printed", 1)):
+        sizes[name] = [float((forms[name](F) - z).norm()) for F, z in zip(fields, roots, strict=True)]
+        assert slopes(sizes[name])[-1] == pytest.approx(order, abs=0.1), name
+    assert sizes["printed"][1] > 10 * sizes["euler"][1] > 100 * sizes["nested"][1], sizes
+
+
+@pytest.mark.paper("(5.1)")
+def test_51_polynet_does_not_inherit_the_larger_step() -> None:
+    """|1 + z + z^2| <= 1 on the real axis for -1 <= z <= 0 only, Euler's |1 + z| down to -2, implicit Euler's for all
+    z <= 0. What PolyNet has and Euler has not is i [-1, 1]: |1 + iy - y^2|^2 = 1 - y^2 + y^4.
+    """
+    polynet = stability_function(Neumann)
+    x = torch.linspace(-4, 0, 401, dtype=torch.float64)
+    assert torch.equal(polynet(x + 0j).abs() <= 1 + 1e-12, x >= -1 - 1e-9)
+    assert torch.equal(stability_function(Euler)(x + 0j).abs() <= 1 + 1e-12, x >= -2 - 1e-9)
+    y = torch.linspace(-1.5, 1.5, 301, dtype=torch.float64)
+    torch.testing.assert_close(polynet(1j * y).abs().square(), 1 - y**2 + y**4)
+    assert torch.equal(polynet(1j * y).abs() <= 1 + 1e-12, y.abs() <= 1 + 1e-9)
+    assert (stability_function(Euler)(1j * y).abs() > 1)[y.abs() > 1e-3].all()
+
+
+@pytest.mark.paper("(5.1)")
+def test_51_a_fractal_block_is_a_chebyshev_method() -> None:
+    """The mean of one step and of two. With the same dt on both paths it moves by 3/2 dt: order 1 for u' = 3/2 F. With
+    half steps on the longer one, order 1 for u' = F and R = T_2(1 + z/4), |R| <= 1 on [-8, 0]: four times Euler's step
+    for twice Euler's work. Other weights, 2 and -1, give order 2, but Euler's interval.
+    """
+    end, fast = path(lambda u, _: relaxing(u), START, 2.0), path(lambda u, _: 1.5 * relaxing(u), START, 2.0)
+
+    def mean(dt: float) -> Callable[[Tensor], Tensor]:
+        step = Euler(relaxing, dt)
+        return lambda u: (step(u) + step(step(u))) / 2
+
+    def richardson(dt: float) -> Callable[[Tensor], Tensor]:
+        half, step = Euler(relaxing, dt / 2), Euler(relaxing, dt)
+        return lambda u: 2 * half(half(u)) - step(u)
+
+    for make, goal, order in (
+        (mean, fast, 1),
+        (lambda dt: Fractal(relaxing, dt), end, 1),
+        (lambda dt: Fractal(relaxing, dt, 3), end, 1),
+        (richardson, end, 2),
+    ):
+        errors = [float((run(make(2 / n), START, k=n).u - goal).norm()) for n in (100, 200, 400)]
+        assert slopes(errors)[-1] == pytest.approx(order, abs=0.1)
+    z = torch.linspace(-9, 0.5, 96, dtype=torch.float64)
+    R = stability_function(Fractal)(z + 0j).real
+    torch.testing.assert_close(R, torch.from_numpy(chebyshev.Chebyshev([0, 0, 1])(1 + z.numpy() / 4)))
+    assert torch.equal(R.abs() <= 1 + 1e-12, (z >= -8 - 1e-9) & (z <= 1e-9))
+
+
+@pytest.mark.paper("(5.1)")
+def test_51_revnet_is_symplectic_euler() -> None:
+    """(a, b) -> (a + dt F(b), b + dt G(a')): order 1 for a' = F(b), b' = G(a), and taken back to rounding. With the
+    gradients of T and -V it keeps areas; on the oscillator the trace is 2 - (dt omega)^2, so dt omega < 2.
+    """
+    F, G = (lambda b: torch.sin(b) + 0.3), (lambda a: torch.cos(a) - a**2 / 5)
+    end = path(lambda u, _: torch.stack([F(u[1]), G(u[0])]), START, 2.0)
+    errors = []
+    for n in (100, 200, 400):
+        steps = [Reversible(F, G, 2 / n) for _ in range(n)]
+        v = run(steps, START).u
+        errors.append(float((v - end).norm()))
+        for step in reversed(steps):
+            v = step.inverse(v)
+        assert float((v - START).abs().max()) < 1e-12
+    assert slopes(errors)[-1] == pytest.approx(1, abs=0.1)
+    for z in (0.3, 1.0, 1.99, 2.01):
+        M = torch.autograd.functional.jacobian(Reversible(lambda b: b, lambda a: -a, z), START)
+        assert float(M.det()) == pytest.approx(1) and float(M.trace()) == pytest.approx(2 - z**2)
+        assert (np.abs(np.linalg.eigvals(M.numpy())).max() < 1 + 1e-9) == (z < 2)
+
+
+@pytest.mark.paper("(5.2)", "(5.3)")
+@pytest.mark.parametrize("alpha", ALPHAS)
+def test_53_the_limit_and_the_modified_equation_of_52(alpha: float) -> None:
+    """u' = lambda u. Rate 1 against (1 + alpha) u' = F(u), not against u' = F(u); rate 2 against the slow solution
+    e^{mu t} of (1 + alpha) u' + (1 - alpha) dt/2 u'' = lambda u, from a start u^{-1} of order 2.
+    """
+    lam, T = -1.5, 2.0
+    F, u0 = (lambda u: lam * u), torch.ones(1, dtype=torch.float64)
+    first, second = [], []
+    for n in (50, 100, 200, 400):
+        dt = T / n
+        step = TwoStep(F, dt, alpha, before=lambda u, dt=dt: u - dt * lam * u / (1 + alpha))
+        u = float(run(step, u0, k=n).u)
+        mu = 2 * lam / ((1 + alpha) + sqrt((1 + alpha) ** 2 + 2 * (1 - alpha) * dt * lam))
+        assert (1 + alpha) * mu + (1 - alpha) * dt / 2 * mu**2 == pytest.approx(lam)
+        first.append(abs(u - np.exp(lam * T / (1 + alpha))))
+        second.append(abs(u - np.exp(mu * T)))
+    assert slopes(first)[-1] == pytest.approx(1, abs=0.1), first
+    assert slopes(second)[-1] == pytest.approx(2, abs=0.1), second
+    if alpha:
+        assert abs(u - np.exp(lam * T)) > 0.01  # it does not tend to the solution of u' = F(u)
+
+
+@pytest.mark.paper("(5.2)", "(5.3)")
+@pytest.mark.parametrize("alpha", [*ALPHAS, lambda t: -0.3 + 0.2 * np.sin(2 * t)], ids=[*map(str, ALPHAS), "alpha_k"])
+def test_53_the_modified_equation_of_a_nonlinear_field(alpha: float | Callable) -> None:
+    """Reduced to the first order by u'' = (F / (1 + alpha))': rate 2 against
+
+        u' = F/(1 + alpha) - (1 - alpha) dt / (2 (1 + alpha)) [F'F / (1 + alpha)^2 - alpha' F / (1 + alpha)^2],
+
+    also for alpha_k = alpha(t_k) that varies slowly from layer to layer. Rate 1 without the bracket.
+    """
+    a = alpha if callable(alpha) else (lambda t: alpha)
+    T, errors, plain = 2.0, [], []
+
+    def modified(u: Tensor, t: float, dt: float) -> Tensor:
+        v, one = relaxing(u), 1 + a(t)
+        along = torch.func.jvp(relaxing, (u,), (v,))[1]
+        drift = (a(t + 1e-5) - a(t - 1e-5)) / 2e-5
+        return v / one - (1 - a(t)) * dt / (2 * one) * (along - drift * v) / one**2
+
+    limit = path(lambda u, t: relaxing(u) / (1 + a(t)), START, T)
+    for n in (50, 100, 200):
+        dt = T / n
+        before = lambda u, dt=dt: u - dt * relaxing(u) / (1 + a(0.0))  # noqa: E731
+        steps = [TwoStep(relaxing, dt, float(a(k * dt)), before) for k in range(n)]
+        u = run(steps, START).u
+        errors.append(float((u - path(lambda u, t, dt=dt: modified(u, t, dt), START, T)).norm()))
+        plain.append(float((u - limit).norm()))
+    assert slopes(errors)[-1] == pytest.approx(2, abs=0.15), errors
+    assert slopes(plain)[-1] == pytest.approx(1, abs=0.15), plain
+
+
+@pytest.mark.paper("(5.2)", "(5.3)")
+@pytest.mark.parametrize("alpha", [-0.5, 0.3])
+def test_53_a_network_starts_without_a_past(alpha: float) -> None:
+    """u^{-1} = u^0, Euler's first step: the modified equation holds at rate 2 from u_0 + dt alpha/(1 + alpha)^2 F(u_0),
+    since a part of the start goes to the root -alpha and dies out; from u_0 only at rate 1.
+    """
+    lam, T, shifted, plain = -1.5, 2.0, [], []
+    for n in (50, 100, 200, 400):
+        dt = T / n
+        u = float(run(TwoStep(lambda u: lam * u, dt, alpha), torch.ones(1, dtype=torch.float64), k=n).u)
+        mu = 2 * lam / ((1 + alpha) + sqrt((1 + alpha) ** 2 + 2 * (1 - alpha) * dt * lam))
+        plain.append(abs(u - np.exp(mu * T)))
+        shifted.append(abs(u - (1 + dt * alpha * lam / (1 + alpha) ** 2) * np.exp(mu * T)))
+    assert slopes(plain)[-1] == pytest.approx(1, abs=0.1) and slopes(shifted)[-1] == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.paper("(5.2)")
+def test_52_zero_stability_is_minus_1_less_alpha_at_most_1() -> None:
+    """F = 0, u^0 = 0, u^{-1} = 1: the roots 1 and -alpha. Bounded for -1 < alpha <= 1, like k at -1, like |alpha|^k
+    beyond; the package refuses what does not converge.
+    """
+
+    def size(alpha: float, k: int) -> float:
+        u, old = 0.0, 1.0
+        for _ in range(k):
+            u, old = (1 - alpha) * u + alpha * old, u
+        return abs(u)
+
+    assert max(size(-0.95, k) for k in range(500)) < 20 and max(size(1.0, k) for k in range(500)) <= 1
+    assert size(-1.0, 400) / size(-1.0, 200) == pytest.approx(2)
+    for alpha in (-1.05, 1.05):
+        assert size(alpha, 401) / size(alpha, 400) == pytest.approx(1.05, abs=0.01) and size(alpha, 401) > 1e7
+    for alpha in (-1.05, -1.0, -0.95, 0.4, 1.0, 1.05):
+        stable = -1 < alpha <= 1
+        assert root_condition((1 - alpha, alpha)) == stable
+        if not stable:
+            with pytest.raises(ValueError, match="zero-stable for -1 < alpha <= 1"):
+                TwoStep(relaxing, 0.1, alpha)
+
+
+@pytest.mark.paper("(5.2)", "(4.8)")
+def test_52_is_the_heavy_ball() -> None:
+    """(1 - alpha) u + alpha u_old + dt F = u - alpha (u - u_old) + dt F: momentum -alpha, dt = tau^2. So (4.8) is its
+    limit, too, if 1 + alpha = C tau: u_tt + C u_t = F(u) at rate 1.
+    """
+    for alpha in (-0.9, -0.4, 0.0):
+        ball = run(HeavyBall(relaxing, 0.2, -alpha), START, k=40).u
+        torch.testing.assert_close(run(TwoStep(relaxing, 0.04, alpha), START, k=40).u, ball, rtol=0, atol=1e-12)
+    C, T, lam, errors = 1.0, 2.0, -4.0, []
+    exact = float(expm(T * np.array([[0, 1], [lam, -C]]))[0, 0])
+    for n in (100, 200, 400):
+        step = TwoStep(lambda u: lam * u, (T / n) ** 2, C * T / n - 1)
+        errors.append(abs(float(run(step, torch.ones(1, dtype=torch.float64), k=n).u) - exact))
+    assert slopes(errors)[-1] == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.paper("(5.2)")
+@pytest.mark.parametrize(
+    ("alpha", "radius"), [(0.3, 0.9895), (0.0, 0.9802), (-0.5, 0.9363), (-0.67, 0.8185), (-0.8, 0.8944)]
+)
+def test_52_the_best_radius_for_the_condition_number_100(alpha: float, radius: float) -> None:
+    """F = -w u, w in [1/100, 1]: the largest |root| over w, at the best dt. The optimum over alpha, too, is
+    -(9/11)^2 = -0.669 with 9/11 = 0.8182.
+    """
+    w = np.geomspace(0.01, 1, 60)
+
+    def worst(dt: float) -> float:
+        b = 1 - alpha - dt * w
+        root = np.sqrt(b**2 + 4 * alpha + 0j)
+        return float(np.maximum(abs(b + root), abs(b - root)).max() / 2)
+
+    dts = np.linspace(0.5, 2 * (1 - alpha), 4001)
+    best = dts[np.argmin([worst(dt) for dt in dts])]
+    assert worst(best) == pytest.approx(radius, abs=2e-4) and worst(best) >= 9 / 11 - 1e-6
+    measured = np.abs(TwoStep(relaxing, 1.0, alpha).R(-best * w)).max()
+    assert measured == pytest.approx(worst(best), abs=1e-7)
+
+
+@pytest.mark.paper("(5.2)")
+def test_52_layers_grow_like_the_root_of_the_condition_number() -> None:
+    """An unrolled quadratic, w in [1/kappa, 1], layers until |u| has fallen by 1e-6: Euler's like kappa, those of (5.2)
+    with alpha = -((sqrt kappa - 1) / (sqrt kappa + 1))^2 and dt = 4 / (1 + kappa^{-1/2})^2 like its root.
+    """
+    kappas, counts = (10.0, 100.0, 1000.0, 10_000.0), {"euler": [], "two-step": []}
+    for kappa in kappas:
+        w = torch.from_numpy(np.geomspace(1 / kappa, 1, 9))
+        root = sqrt(kappa)
+        maps = {"two-step": TwoStep(lambda u, w=w: -w * u, 4 / (1 + 1 / root) ** 2, -(((root - 1) / (root + 1)) ** 2))}
+        if kappa <= 1000:
+            maps["euler"] = Euler(lambda u, w=w: -w * u, 2 / (1 + 1 / kappa))
+        small = lambda new, old: float(tensors(new)[0].norm()) < 3e-6  # noqa: E731
+        for name, step in maps.items():
+            counts[name].append(run(step, torch.ones(9, dtype=torch.float64), k=30_000, until=small).k)
+    slope = {name: np.diff(np.log10(k)) for name, k in counts.items()}
+    assert slope["euler"][-1] == pytest.approx(1, abs=0.05) and slope["two-step"][-1] == pytest.approx(0.5, abs=0.05)
+    assert counts["euler"][1] > 7 * counts["two-step"][1], counts
+
+
+@pytest.mark.paper("(5.3)")
+def test_53_the_term_is_bigger_exactly_for_negative_alpha() -> None:
+    """u'' has the coefficient (1 - alpha) dt/2 against dt/2: bigger for alpha < 0, equal at 0, and not for alpha > 0.
+    So it stays where both follow u' = F with layers of one length ds = dt / (1 + alpha): (1 - alpha)/(1 + alpha) ds/2
+    against ds/2. As error of an ODE solver that is a loss: (1 - alpha)/(1 + alpha) times Euler's, measured.
+    """
+    F, end, n = relaxing, path(lambda u, _: relaxing(u), START, 2.0), 400
+    plain = run(Euler(F, 2 / n), START, k=n).u - end
+    for alpha in (-0.5, -0.1, 0.3, 0.9):
+        dt = 2 / n * (1 + alpha)
+        step = TwoStep(F, dt, alpha, before=lambda u: u - 2 / n * F(u))
+        ratio = float((run(step, START, k=n).u - end).norm() / plain.norm())
+        assert ratio == pytest.approx((1 - alpha) / (1 + alpha), rel=0.05)
+        assert (ratio > 1) == (1 - alpha > 1) == (alpha < 0)
+
+
+@pytest.mark.paper("(5.1)")
+def test_51_random_depth_is_an_sde_only_if_the_noise_is_scaled() -> None:
+    """X + dt eta F: E X_T and Var X_T tend to those of u' = p F, Var at rate 1. X + dt p F + dt^{1/2} (eta - p) F: to
+    those of dX = p F dt + (p (1-p))^{1/2} F dB. F = A u in the plane, all moments by exact recursions of matrices.
+    """
+    A, p, u0, T = np.array([[-1.0, 0.6], [-0.8, -0.3]]), 0.5, np.array([1.0, -0.5]), 1.0
+    field = lambda u: u @ torch.from_numpy(A).T  # noqa: E731
+    I = np.eye(2)
+    L = np.kron(p * A, I) + np.kron(I, p * A) + p * (1 - p) * np.kron(A, A)  # d/dt E X X^T
+    mean = expm(T * p * A) @ u0
+    target = {True: (expm(T * L) @ np.kron(u0, u0)) - np.kron(mean, mean), False: np.zeros(4)}
+    for scaled in (False, True):
+        gaps = []
+        for n in (40, 80, 160):
+            step = GatedEuler(field, T / n, p, scaled).step
+            basis = torch.eye(2, dtype=torch.float64)
+            M = [step(basis, eta).numpy().T for eta in (0.0, 1.0)]  # the matrix of a step, for both gates
+            first = (1 - p) * M[0] + p * M[1]
+            second = (1 - p) * np.kron(M[0], M[0]) + p * np.kron(M[1], M[1])
+            m = np.linalg.matrix_power(first, n) @ u0
+            variance = np.linalg.matrix_power(second, n) @ np.kron(u0, u0) - np.kron(m, m)
+            gaps.append(np.abs(variance - target[scaled]).max())
+        assert slopes(gaps)[-1] == pytest.approx(1, abs=0.1), (scaled, gaps)
+    assert np.abs(target[True]).max() > 0.05
