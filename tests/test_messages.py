@@ -86,6 +86,7 @@ from tests.messages_bridge07 import GAMMA
 from tests.messages_bridge08 import BRIDGE
 from tests.messages_bridge09 import WAVES
 from tests.messages_nets import NETS
+from tests.messages_networks_flows import SCHEMES
 from tests.messages_neural_ode import NEURAL_ODES
 from tests.messages_variations import FLOWS, VARIATIONS
 
@@ -998,6 +999,7 @@ CASES = [
     *(Case(*row) for row in GAMMA),
     *(Case(*row) for row in BRIDGE),
     *(Case(*row) for row in WAVES),
+    *(Case(*row) for row in SCHEMES),
     *(Case(*row) for row in NETS),
     *(Case(*row) for row in NEURAL_ODES),
 ]

@@ -44,7 +44,7 @@ def stability_function(make: Callable[..., Any]) -> Callable[[Complex[Tensor, "*
 
     def R(z: Complex[Tensor, "*shape"]) -> Complex[Tensor, "*shape"]:
         parts = [_measured(make, part) for part in z.to(torch.complex128).reshape(-1).split(CHUNK)]
-        return torch.cat(parts).reshape(z.shape).to(z.dtype)
+        return torch.cat(parts).reshape(z.shape).to(z.dtype if z.is_complex() else torch.complex128)
 
     return R
 
