@@ -101,6 +101,8 @@ REFINEMENT = "tests/test_refinement.py::"
 BRIDGE = "tests/test_connections.py::"
 BLOCKS = "tests/test_blocks.py::"
 ODENETS = "tests/test_odenet.py::"
+TRAINING = "tests/test_train.py::"
+DATASETS = "tests/test_datasets.py::"
 MESSAGES = "tests/test_messages.py::test_bad_input_is_answered_by_the_rule_what_came_and_a_remedy"
 
 MUTANTS = [
@@ -891,8 +893,8 @@ MUTANTS = [
     Mutant(
         "Heun's second slope at the midpoint",
         "flows/schemes.py",
-        {"(a + self.F(u + self.dt * a))": "(a + self.F(u + self.dt / 2 * a))"},
-        SCHEMES + "test_the_slope_of_the_error_is_the_order[heat-1d-heun]",
+        {"(a + self.slope(u + self.dt * a, 1.0))": "(a + self.slope(u + self.dt / 2 * a, 1.0))"},
+        SCHEMES + "test_the_slope_of_the_error_is_the_order[heun-heat-1d]",
     ),
     Mutant(
         "a flow does not end at t",
@@ -1558,6 +1560,216 @@ MUTANTS = [
         "nets/skips.py",
         {"create_graph=learning, retain_graph=True": "create_graph=False, retain_graph=True"},
         "tests/test_skips.py::test_gradients_go_through_the_steps",
+    ),
+    # training
+    Mutant(
+        "the weights of batch norm and alpha decay, too",
+        "lab/train.py",
+        {'if p.ndim < 2], "weight_decay": 0.0}': 'if p.ndim < 2], "weight_decay": weight_decay}'},
+        TRAINING + "test_the_decay_spares_alpha_and_batch_norm",
+    ),
+    Mutant(
+        "gradients of the batches add up",
+        "lab/train.py",
+        {"                opt.zero_grad()\n": ""},
+        TRAINING + "test_the_loop_is_heavy_ball_written_by_hand",
+    ),
+    Mutant(
+        "a resumed training draws the first epoch's random numbers again",
+        "lab/train.py",
+        {
+            "with seeded(seed, epoch, team.rank, place)": "with seeded(seed, epoch - first, team.rank, place)",
+            "    team.agree(net)\n": "    team.agree(net)\n    first = len(history.loss)\n",
+        },
+        TRAINING + "test_cut_inside_a_batch_and_resumed_it_ends_at_the_same_bits",
+    ),
+    Mutant(
+        "a net with NaN is stored",
+        "lab/train.py",
+        {"if not all(bool(torch.isfinite(p).all())": "if not any(bool(torch.isfinite(p).any())"},
+        TRAINING + "test_the_last_step_of_an_epoch_is_looked_at_before_it_is_kept",
+    ),
+    Mutant(
+        "the momentum is not stored",
+        "lab/train.py",
+        {
+            "asdict(history), net, optimiser=opt, schedule=schedule)": "asdict(history), net, schedule=schedule)",
+            "net, optimiser=opt, schedule=schedule))": "net, schedule=schedule))",
+        },
+        TRAINING + "test_cut_inside_a_batch_and_resumed_it_ends_at_the_same_bits",
+    ),
+    Mutant(
+        "the processes' gradients are summed without their shares",
+        "lab/train.py",
+        {"loss(out, target) * len(u) / len(rows)": "loss(out, target) / team.size"},
+        TRAINING + "test_two_processes_take_the_steps_of_one",
+    ),
+    Mutant(
+        "the error is measured with batch norm and dropout in training",
+        "lab/score.py",
+        {"    net.eval()\n    try": "    net.train()\n    try"},
+        TRAINING + "test_evaluate_keeps_the_mode_and_knows_regression",
+    ),
+    Mutant(
+        "the test set moves with the size of the training set",
+        "lab/textures.py",
+        {"noise, clutter, 2 * seed + 1)": "noise, clutter, 2 * seed + n)"},
+        DATASETS + "test_the_pictures_keep_their_contract",
+    ),
+    Mutant(
+        "the pendulum falls upwards",
+        "lab/datasets.py",
+        {"torch.stack([p, -q.sin()], -1)": "torch.stack([p, q.sin()], -1)"},
+        DATASETS + "test_the_pendulum_swings_as_scipy_says",
+    ),
+    # the schemes of Section 5.1
+    Mutant(
+        "the middle of RK4 at the time t",
+        "flows/schemes.py",
+        {"k3 = F(u + dt / 2 * k2, 0.5)": "k3 = F(u + dt / 2 * k2, 0.0)"},
+        SCHEMES + "test_the_order_is_that_of_a_field_with_time_too[rk4]",
+    ),
+    Mutant(
+        "implicit Euler takes F at the start of the step",
+        "flows/implicit.py",
+        {"r_new = u + self.dt * self.slope(new, 1.0) - new": "r_new = u + self.dt * self.slope(new, 0.0) - new"},
+        "tests/test_neumann.py::test_a_field_with_time_is_taken_at_the_end_of_the_step",
+    ),
+    Mutant(
+        "alpha for 1 - alpha in (5.2)",
+        "flows/multistep.py",
+        {"(1 - alpha) * s.u + alpha * s.old": "alpha * s.u + (1 - alpha) * s.old"},
+        BRIDGE + "test_52_is_the_heavy_ball",
+    ),
+    Mutant(
+        "(5.2) as printed, without dt",
+        "flows/multistep.py",
+        {"alpha * s.old + self.dt * self.slope(s.u)": "alpha * s.old + self.slope(s.u)"},
+        BRIDGE + "test_53_the_limit_and_the_modified_equation_of_52[0.0]",
+    ),
+    Mutant(
+        "the momentum is alpha",
+        "flows/multistep.py",
+        {
+            "(1 - alpha) * s.u + alpha * s.old": "(1 + alpha) * s.u - alpha * s.old",
+        },
+        BRIDGE + "test_52_is_the_heavy_ball",
+    ),
+    Mutant(
+        "the memory is shifted the wrong way",
+        "flows/multistep.py",
+        {"return History(u, us[:-1], slopes[:-1], s.k + 1)": "return History(u, us[1:], slopes[1:], s.k + 1)"},
+        "tests/test_multistep.py::test_adams_bashforth_by_a_loop",
+    ),
+    Mutant(
+        "one step too few by the starter",
+        "flows/multistep.py",
+        {"if int(s.k) < len(self.a) - 1:": "if int(s.k) < len(self.a) - 2:"},
+        "tests/test_multistep.py::test_adams_bashforth_by_a_loop",
+    ),
+    Mutant(
+        "alpha = -1 is let through",
+        "flows/roots.py",
+        {"if not -1 < value <= 1:": "if not -1 <= value <= 1:"},
+        BRIDGE + "test_52_zero_stability_is_minus_1_less_alpha_at_most_1",
+    ),
+    Mutant(
+        "a double root on the circle is taken for stable",
+        "flows/roots.py",
+        {"multiple = (near.sum(-1) > 1)": "multiple = (near.sum(-1) > len(a))"},
+        "tests/test_multistep.py::test_the_root_condition_is_boundedness",
+    ),
+    Mutant(
+        "a complex number z in single precision",
+        "flows/roots.py",
+        {"z = torch.as_tensor(z, dtype=torch.complex128)": "z = torch.as_tensor(z).to(torch.complex128)"},
+        "tests/test_multistep.py::test_the_roots_are_those_of_the_polynomial",
+    ),
+    Mutant(
+        "the nested form starts from its last value",
+        "flows/neumann.py",
+        {"            z = u + self.dt * self.slope(z, 1.0)": "            z = z + self.dt * self.slope(z, 1.0)"},
+        BRIDGE + "test_51_polynet_is_implicit_euler_for_a_linear_field_only",
+    ),
+    Mutant(
+        "infinity is a fixed point",
+        "flows/neumann.py",
+        {"torch.linalg.vector_norm(z.detach()) < torch.inf:": "torch.linalg.vector_norm(z.detach()):"},
+        "tests/test_neumann.py::test_an_infinite_iterate_of_picard_stops",
+    ),
+    Mutant(
+        "the long path of a fractal with whole steps",
+        "flows/neumann.py",
+        {"middle = self._columns(u, columns - 1, c, h / 2)": "middle = self._columns(u, columns - 1, c, h)"},
+        BRIDGE + "test_51_a_fractal_block_is_a_chebyshev_method",
+    ),
+    Mutant(
+        "gamma of a tree without its number of nodes",
+        "flows/runge_kutta.py",
+        {"return nodes(tree) * prod(map(gamma, tree))": "return max(1, nodes(tree) - 1) * prod(map(gamma, tree))"},
+        "tests/test_runge_kutta.py::test_the_order_by_the_trees_is_that_of_the_eight_conditions",
+    ),
+    Mutant(
+        "a stage at the time of its number",
+        "flows/runge_kutta.py",
+        {"_plus(u, self.dt, row, k), c))": "_plus(u, self.dt, row, k), len(k) / 6))"},
+        "tests/test_runge_kutta.py::test_one_step_is_that_of_scipy",
+    ),
+    Mutant(
+        "both halves from the old ones",
+        "flows/symplectic.py",
+        {
+            "        a = a + self.dt * self.F(b)\n        b = b + self.dt * self.G(a)\n": (
+                "        a, b = a + self.dt * self.F(b), b + self.dt * self.G(a)\n"
+            )
+        },
+        BRIDGE + "test_51_revnet_is_symplectic_euler",
+    ),
+    Mutant(
+        "Verlet's second kick at the old position",
+        "flows/symplectic.py",
+        {
+            "        q = q + dt * self.dT(p)\n        p = p - dt / 2 * self.dV(q)\n": (
+                "        q, p = q + dt * self.dT(p), p - dt / 2 * self.dV(q)\n"
+            )
+        },
+        "tests/test_symplectic.py::test_the_order",
+    ),
+    Mutant(
+        "J with the wrong sign",
+        "flows/symplectic.py",
+        {"return torch.cat([dp, -dq], self.axis)": "return torch.cat([-dp, dq], self.axis)"},
+        "tests/test_symplectic.py::test_the_field_of_an_energy_is_hamiltons_equations",
+    ),
+    Mutant(
+        "the noise with dt for its root",
+        "flows/stochastic.py",
+        {"self.F(u, *time) + math.sqrt(self.dt) * noise": "self.F(u, *time) + self.dt * noise"},
+        "tests/test_stochastic.py::test_the_weak_order_is_1",
+    ),
+    Mutant(
+        "a scaled gate whose mean is scaled, too",
+        "flows/stochastic.py",
+        {"(self.dt * self.mean + self.fluctuation(eta))": "(math.sqrt(self.dt) * self.mean + self.fluctuation(eta))"},
+        BRIDGE + "test_51_random_depth_is_an_sde_only_if_the_noise_is_scaled",
+    ),
+    Mutant(
+        "one gate for the whole batch",
+        "flows/stochastic.py",
+        {"shape = (len(u), *[1] * (u.ndim - 1)) if u.ndim else ()": "shape = [1] * u.ndim"},
+        "tests/test_stochastic.py::test_a_gate_is_there_or_not",
+    ),
+    Mutant(
+        "the variance of a uniform gate is 1/3",
+        "flows/stochastic.py",
+        {"math.sqrt(1 / 12) if": "math.sqrt(1 / 3) if"},
+        "tests/test_stochastic.py::test_shake_shake_tends_to_its_limit_at_the_rate_1",
+    ),
+    Mutant(
+        "the stability of a memory by its smallest root",
+        "flows/stability.py",
+        {"eigenvalues.abs().argmax(-1, keepdim=True)": "eigenvalues.abs().argmin(-1, keepdim=True)"},
+        "tests/test_stability.py::test_the_root_of_a_two_step_scheme_by_numpy",
     ),
     # what is asked of an input, and the arrows
     Mutant(
