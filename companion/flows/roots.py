@@ -79,7 +79,7 @@ def multistep_order(a: Sequence[Number], b: Sequence[Number]) -> int:
     (2, 1)
     """
 
-    def defect(m: int) -> Number:  # of u = t^m at k = 0, dt = 1
+    def defect(m: int) -> Any:  # of u = t^m at k = 0, dt = 1
         value = sum(p * (-j) ** m for j, p in enumerate(a))
         slope = sum(q * m * (-j) ** (m - 1) for j, q in enumerate(b)) if m else 0
         return value + slope - 1

@@ -53,8 +53,8 @@ def tableau(*rows: Sequence[int | str], b: Sequence[int | str]) -> Tableau:
     >>> tableau(["1/2"], b=[0, 1]).c
     (0, Fraction(1, 2))
     """
-    full = [[*map(Fraction, row), *[0] * (len(b) - len(row))] for row in ([], *rows)]
-    return Tableau(tuple(map(tuple, full)), tuple(map(Fraction, b)))
+    full: list[list[Any]] = [[*map(Fraction, row), *[0] * (len(b) - len(row))] for row in ([], *rows)]
+    return Tableau(tuple(tuple(row) for row in full), tuple(map(Fraction, b)))
 
 
 def trees(n: int, most: Tree | None = None) -> Iterator[Tree]:
@@ -95,7 +95,8 @@ def tableau_order(tableau: Tableau, most: int = 6) -> int:
         return [prod(sum(a * x for a, x in zip(row, v, strict=True)) for v in inner) for row in A]
 
     def holds(tree: Tree) -> bool:
-        return abs(sum(w * x for w, x in zip(b, phi(tree), strict=True)) - Fraction(1, gamma(tree))) <= 1e-12
+        total: Any = sum(w * x for w, x in zip(b, phi(tree), strict=True))
+        return abs(total - Fraction(1, gamma(tree))) <= 1e-12
 
     p = 0
     while p < most and all(map(holds, trees(p + 1))):

@@ -87,7 +87,7 @@ class EulerMaruyama(nn.Module):
         return u + self.dt * self.F(u, *time) + math.sqrt(self.dt) * noise
 
     def forward(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        shape = u.shape
+        shape: tuple[int, ...] = u.shape
         if self.matrix:
             time = () if self.t is None else (self.t,)
             shape = (*u.shape[:-1], self.G(u, *time).shape[-1])

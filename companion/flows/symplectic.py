@@ -150,4 +150,5 @@ def halves(u: Tensor, axis: int) -> tuple[Tensor, Tensor]:
             f"A reversible step has two halves of equal length; got {u.shape[axis]} entries along axis {axis}, an odd "
             "number. Add one, or choose another axis."
         )
-    return u.chunk(2, axis)
+    a, b = u.chunk(2, axis)
+    return a, b
