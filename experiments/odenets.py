@@ -49,7 +49,7 @@ SCALES: dict[str, dict[str, dict[str, Any]]] = {
         "mnist1d": {
             "data": {"n": 4000, "n_test": 10000},
             "net": {"channels": 1, "width": 8, "dim": 1},
-            "depths": (8, 14, 20, 32, 44, 56),
+            "depths": (8, 14, 20, 32, 56),
             "epochs": 20,
         },
         "shapes": {

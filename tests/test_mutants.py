@@ -1586,7 +1586,7 @@ MUTANTS = [
     Mutant(
         "a net with NaN is stored",
         "lab/train.py",
-        {"if not all(bool(torch.isfinite(p).all())": "if not any(bool(torch.isfinite(p).any())"},
+        {"if not all(bool(torch.isfinite(p).all())": "if False and not all(bool(torch.isfinite(p).all())"},
         TRAINING + "test_the_last_step_of_an_epoch_is_looked_at_before_it_is_kept",
     ),
     Mutant(
