@@ -36,7 +36,7 @@ format: .venv/.dev  ## rewrite the code in the one style
 notebooks: .venv/.test  ## execute the lessons anew and store their outputs, normalised
 	$(BIN)/python tools/notebooks.py $(ARGS)
 
-experiments: .venv/.test  ## the long runs again, whose results the lessons show (about 15 minutes)
+experiments: .venv/.test  ## the long runs again, whose results the lessons show (more than an hour)
 	for script in experiments/*.py; do $(BIN)/python $$script $(ARGS) || exit 1; done
 
 book: .venv/.test  ## the lessons as web pages, in docs/_build/html
