@@ -30,6 +30,7 @@ class ImplicitSkip(nn.Module):
     F      a field; its batch norm, if any, is that of F(u) in all evaluations
     lr     a number, or None: |g|^2 / |(I - J) g|^2 for each element of the batch, g the gradient: the best step if F is
            linear, so that |y - u - F(y)| falls without a rate to choose; it costs one more backward pass
+           (a fixed rate is safe while lr |I - J|^2 < 2, which training does not see to)
 
     Differentiable through all steps. Raises ValueError unless steps >= 0, and lr > 0 where it is a number.
 
