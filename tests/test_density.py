@@ -84,12 +84,17 @@ def test_a_linear_flow_carries_a_normal_law() -> None:
 
 
 def test_a_field_that_depends_on_time_is_asked_at_the_right_times() -> None:
-    """u' = a(t) u with a(t) = 2 t - 1/4 up to T: log p(x) = log N(x e^{-m}) - m, m = int a."""
-    flow = FlowDensity(lambda u, t: (2 * t - 0.25) * u, n=40, T=1.5, dim=1)
-    x = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
-    for t, m in ((1.5, 1.5**2 - 1.5 / 4), (1.0, 0.75)):
-        expected = normal_log_prob(x * math.exp(-m)) - m
-        torch.testing.assert_close(flow.log_prob(x, t), expected, rtol=0, atol=1e-5)
+    """u' = u/2 + 2 t: u(t) = e^{t/2} u(0) + m(t), m(t) = 8 (e^{t/2} - 1) - 4 t.
+
+    So log p(x, t) = log N((x - m) e^{-t/2}) - t/2.
+    """
+    flow = FlowDensity(lambda u, t: u / 2 + 2 * t, n=40, T=1.5, dim=1)
+    x = torch.linspace(-2, 4, 9, dtype=torch.float64)[:, None]
+    for t in (1.5, 1.0):
+        m = 8 * math.expm1(t / 2) - 4 * t
+        expected = normal_log_prob((x - m) * math.exp(-t / 2)) - t / 2
+        torch.testing.assert_close(flow.log_prob(x, t), expected, rtol=0, atol=1e-6)
+    assert float(flow.trajectory(x * 0).u[0]) == pytest.approx(8 * math.expm1(0.75) - 6, abs=1e-6)
 
 
 @SCHEMES

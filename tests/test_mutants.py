@@ -98,6 +98,10 @@ SHAPES = "tests/test_shapes.py::"
 EDGE_COST = "tests/test_edge_cost.py::"
 GAMMA = "tests/test_gamma.py::"
 REFINEMENT = "tests/test_refinement.py::"
+NEURAL_ODE = "tests/test_neural_ode.py::"
+NEURAL_SDE = "tests/test_neural_sde.py::"
+DENSITY = "tests/test_density.py::"
+HAMILTONIAN = "tests/test_hamiltonian.py::"
 BRIDGE = "tests/test_connections.py::"
 BLOCKS = "tests/test_blocks.py::"
 ODENETS = "tests/test_odenet.py::"
@@ -1789,6 +1793,145 @@ MUTANTS = [
         "operators/grid.py",
         {"from torch import Tensor\n": "from torch import Tensor\n\nimport companion.flows\n"},
         "tests/test_architecture.py::test_arrows_point_downwards",
+    ),
+    # neural ODEs and SDEs, densities, symplectic nets
+    Mutant(
+        "the layers of a neural ODE all act at t = 0",
+        "nets/neural_ode.py",
+        {"scheme(F, T / n, t=k * T / n)": "scheme(F, T / n, t=0.0)"},
+        NEURAL_ODE + "test_the_clock_of_the_layers",
+    ),
+    Mutant(
+        "the adjoint goes back with the times of the way there",
+        "nets/neural_ode.py",
+        {"F = net.F(u, net.T - s)": "F = net.F(u, s)"},
+        NEURAL_ODE + "test_the_adjoint_equations_gradient_tends_to_that_of_the_ode",
+    ),
+    Mutant(
+        "the adjoint keeps u(0) where it should go back to it",
+        "nets/neural_ode.py",
+        {"torch.cat([-F.detach().flatten(), *": "torch.cat([F.detach().flatten() * 0, *"},
+        NEURAL_ODE + "test_the_adjoint_equations_gradient_tends_to_that_of_the_ode",
+    ),
+    Mutant(
+        "the adjoint's costate has the wrong sign",
+        "nets/neural_ode.py",
+        {"y[m : 2 * m].view_as(uT), materialize_grads=True)": "-y[m : 2 * m].view_as(uT), materialize_grads=True)"},
+        NEURAL_ODE + "test_both_gradients_of_a_linear_ode_in_its_start",
+    ),
+    Mutant(
+        "the adjoint keeps the layers after all",
+        "nets/neural_ode.py",
+        {"return _Adjoint.apply(self, u0, *theta)": "return self(u0)"},
+        NEURAL_ODE + "test_the_adjoints_memory_does_not_grow_with_the_depth",
+    ),
+    Mutant(
+        "the field forgets its time",
+        "nets/dense_field.py",
+        {"shift = b + t * A[:, self.dim] if self.time else b": "shift = b"},
+        NEURAL_ODE + "test_the_dense_field_is_its_formula",
+    ),
+    Mutant(
+        "tanh' = 1 - tanh",
+        "nets/dense_field.py",
+        {"return self.last(v), (1 - v.square()) @ AB.diagonal()": "return self.last(v), (1 - v) @ AB.diagonal()"},
+        DENSITY + "test_the_divergence_in_closed_form",
+    ),
+    Mutant(
+        "the middle matrix of the divergence is not transposed",
+        "nets/dense_field.py",
+        {"(self.middle.weight.T * AB)": "(self.middle.weight * AB)"},
+        DENSITY + "test_the_divergence_in_closed_form",
+    ),
+    Mutant(
+        "the trace sums a row",
+        "nets/dense_field.py",
+        {"torch.stack([column[..., i] for i, column": "torch.stack([column[..., 0] for i, column"},
+        DENSITY + "test_the_exact_trace_of_any_field",
+    ),
+    Mutant(
+        "the density shrinks where the flow contracts",
+        "nets/density.py",
+        {"normal_log_prob(y[..., :-1]) - y[..., -1]": "normal_log_prob(y[..., :-1]) + y[..., -1]"},
+        DENSITY + "test_a_linear_flow_carries_a_normal_law",
+    ),
+    Mutant(
+        "the density goes back with the times of the way there",
+        "nets/density.py",
+        {"exact_trace(self.F, u, T - s)": "exact_trace(self.F, u, s)"},
+        DENSITY + "test_a_field_that_depends_on_time_is_asked_at_the_right_times",
+    ),
+    Mutant(
+        "the normal law without its constant",
+        "nets/density.py",
+        {" - z.shape[-1] / 2 * math.log(2 * math.pi)": ""},
+        DENSITY + "test_the_density_integrates_to_one",
+    ),
+    Mutant(
+        "random signs in {0, 1}",
+        "nets/density.py",
+        {".to(x) * 2 - 1 if": ".to(x) if"},
+        DENSITY + "test_random_signs_give_the_log_density_in_the_mean",
+    ),
+    Mutant(
+        "sines for cosines in Weierstrass' function",
+        "nets/depth.py",
+        {"torch.cos(2 * torch.pi * ((2.0**m * t) % 1))": "torch.sin(2 * torch.pi * ((2.0**m * t) % 1))"},
+        NEURAL_ODE + "test_the_rectangle_rule_on_weierstrass_function",
+    ),
+    Mutant(
+        "Brownian increments of the size of their time",
+        "nets/depth.py",
+        {"2 ** (-levels / 2)": "2**-levels"},
+        NEURAL_ODE + "test_the_brownian_path_has_independent_increments_of_variance_t",
+    ),
+    Mutant(
+        "rounding gives two layers the same weights",
+        "nets/depth.py",
+        {"math.floor(t * n * (1 + 1e-12))": "math.floor(t * n)"},
+        NEURAL_ODE + "test_each_layer_has_its_own_independent_weights",
+    ),
+    Mutant(
+        "the noise of a neural SDE at the times of another",
+        "nets/neural_sde.py",
+        {"generator, t=k * self.T / n)": "generator, t=(k + 1) * self.T / n)"},
+        NEURAL_SDE + "test_the_network_is_a_list_of_noisy_residual_layers",
+    ),
+    Mutant(
+        "the scheme's variance with q for q^2",
+        "nets/neural_sde.py",
+        {"q ** (2 * k) for k": "q**k for k"},
+        NEURAL_SDE + "test_the_moments_of_the_scheme_by_its_recursion",
+    ),
+    Mutant(
+        "a sample is compared with itself",
+        "nets/neural_sde.py",
+        {"(len(a) * (len(a) - 1))": "len(a) ** 2"},
+        NEURAL_SDE + "test_the_energy_distance_is_unbiased_and_tells_laws_apart",
+    ),
+    Mutant(
+        "the gradient of the potential without its outer weight",
+        "nets/hamiltonian.py",
+        {"@ self.inner.weight\n": "@ self.inner.weight.abs()\n"},
+        HAMILTONIAN + "test_the_potential_is_its_formula_and_its_gradient_is_its_gradient",
+    ),
+    Mutant(
+        "Verlet's net with T and V exchanged",
+        "nets/hamiltonian.py",
+        {"Verlet(self.T.gradient, self.V.gradient, dt)": "Verlet(self.V.gradient, self.T.gradient, dt)"},
+        HAMILTONIAN + "test_the_symplectic_net_follows_its_own_energy",
+    ),
+    Mutant(
+        "the modified energy of the other splitting",
+        "nets/hamiltonian.py",
+        {"dt**2 * (aVa / 12 - bTb / 24)": "dt**2 * (bTb / 12 - aVa / 24)"},
+        HAMILTONIAN + "test_ten_thousand_steps_keep_the_modified_energy_to_dt_to_the_fourth",
+    ),
+    Mutant(
+        "pieces that do not overlap",
+        "nets/hamiltonian.py",
+        {"path.unfold(-2, k + 1, 1)": "path.unfold(-2, k + 1, k + 1)"},
+        HAMILTONIAN + "test_pieces_and_the_loss_by_loops",
     ),
 ]
 
