@@ -21,8 +21,8 @@ inverse: trajectories do not cross. In one dimension they keep their order, so n
 dimension a half turn does (`augment`). One step of Euler's scheme is bound to this only for dt L < 1: a residual
 network may cross its own trajectories.
 
-Sources: Chen, Rubanova, Bettencourt and Duvenaud, Neural ordinary differential equations (2018); Dupont, Doucet and
-Teh, Augmented neural ODEs (2019).
+Sources: Chen, Rubanova, Bettencourt and Duvenaud, Neural ordinary differential equations (2018); Dupont et al.,
+Augmented neural ODEs (2019).
 Paper: (5.1), Section 5.1.  Notebook: 10.
 """
 
