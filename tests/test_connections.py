@@ -20,6 +20,7 @@ Thm 4.1   minimisers tend to the exact one of a disc; entrywise to another's; wh
 (5.1)     a residual network is Euler's scheme; PolyNet, FractalNet, RevNet, random depth as schemes
 (5.2)     the heavy ball with momentum -alpha, stable for -1 < alpha <= 1: layers ~ kappa^{1/2}
 (5.3)     its limit (1 + alpha) u' = F and its modified equation, at rates 1 and 2
+Sec 5.1   training is control: back-propagation is the costate, MSA and EMSA, YOPO is the first layer's Hamiltonian
 """
 
 import itertools
@@ -38,14 +39,18 @@ from torch import Tensor, nn
 
 from companion import (
     ADMM,
+    EMSA,
     FISTA,
+    MSA,
     RK4,
     VARIATIONS,
+    YOPO,
     Accelerated,
     Blur,
     Charbonnier,
     CoherenceEnhancing,
     ContinuumEnergy,
+    Control,
     DampedWave,
     Diffusion,
     Disc,
@@ -73,6 +78,7 @@ from companion import (
     LinearOperator,
     Mask,
     Neumann,
+    ODENet,
     PartialFourier,
     Rational,
     Regularised,
@@ -92,6 +98,7 @@ from companion import (
     bspline,
     correlate,
     correlate_adjoint,
+    count_passes,
     diffusivity_from,
     edge_cost,
     extension_residual,
@@ -108,6 +115,7 @@ from companion import (
     max_tau,
     mean_edge_cost,
     momentum,
+    pgd,
     recovery,
     refinable,
     refine,
@@ -1712,3 +1720,64 @@ def test_51_random_depth_is_an_sde_only_if_the_noise_is_scaled() -> None:
             gaps.append(np.abs(variance - target[scaled]).max())
         assert slopes(gaps)[-1] == pytest.approx(1, abs=0.1), (scaled, gaps)
     assert np.abs(target[True]).max() > 0.05
+
+
+# ---- Section 5.1: training as control -----------------------------------------------------------------------------
+
+
+@pytest.mark.paper("(5.1)")
+def test_51_back_propagation_is_the_costate_of_pontryagin() -> None:
+    """One residual net, three routes to its gradient: torch's; -(dt/M) sum dH/dtheta along the costates; and the
+    costate as a flow of its own, p_t = p_{t+1} + dt F'(x_t)^T p_{t+1}, run backwards by Euler's scheme with matrices by hand.
+    """
+    g, dt, N, M = torch.Generator().manual_seed(0), 0.3, 5, 8
+    x, y = (torch.randn(M, 3, generator=g, dtype=torch.float64) for _ in range(2))
+    W = 0.7 * torch.randn(N, 3, 3, generator=g, dtype=torch.float64)
+    loss = lambda u, y: (u - y).square().sum(1) / 2  # noqa: E731
+    problem = Control(lambda u, A: torch.tanh(u @ A.T), loss, x, y, dt)
+
+    weights = W.clone().requires_grad_()
+    net = [Euler(lambda u, t=t: torch.tanh(u @ weights[t].T), dt) for t in range(N)]
+    expected = torch.autograd.grad(loss(run(net, x).u, y).mean(), weights)[0]
+    torch.testing.assert_close(problem.gradient(W), expected, rtol=0, atol=1e-14)
+
+    states = [u.detach() for u in iterate(problem.maps(W), x)]
+    slopes_at = [1 - torch.tanh(states[t] @ W[t].T) ** 2 for t in range(N)]
+    p, found = y - states[-1], torch.zeros_like(W)
+    for t in reversed(range(N)):
+        found[t] = -dt / M * torch.einsum("mi,mj->ij", slopes_at[t] * p, states[t])
+        p = p + dt * (slopes_at[t] * p) @ W[t]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.paper("(5.1)")
+def test_51_successive_approximations_diverge_where_extended_ones_descend() -> None:
+    """x' = theta, |x_N|^2/2 + int theta^2/2 R: with T > R basic MSA throws theta to -T/R theta, EMSA with
+    rho > (T - R)/2 contracts; both to the last digit, and the minimum is -x/(R + T) (Riccati).
+    """
+    x, T, N, R = torch.tensor([[1.0]], dtype=torch.float64), 3.0, 6, 1.0
+    problem = Control(
+        lambda u, a: a.expand_as(u), lambda u, y: u.square().sum(1) / 2, x, 0 * x, T / N,
+        lambda u, a: R * a.square().sum() / 2,
+    )  # fmt: skip
+    best = -x / (R + T)
+    start = torch.zeros(N, 1, dtype=torch.float64)
+    for step, factor in ((MSA(problem, k=30), -T / R), (EMSA(problem, 2.0, k=30), (2.0 - T) / (R + 2.0))):
+        for k in (1, 2, 5):
+            gap = run(step, start, k=k).u - best
+            torch.testing.assert_close(gap, (factor**k * -best).expand(N, 1), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.paper("(5.1)")
+def test_51_propagating_once_is_the_hamiltonian_of_the_first_layer() -> None:
+    """YOPO-m-1 is PGD-m; with n > 1 only the first layer is asked again: m full passes in place of m n."""
+    torch.manual_seed(0)
+    layers = [nn.Linear(9, 8), *(Euler(nn.Sequential(nn.Tanh(), nn.Linear(8, 8)), 0.5) for _ in range(3))]
+    net = ODENet([*layers, nn.Linear(8, 3)]).double()
+    x, y = torch.rand(5, 9, dtype=torch.float64), torch.arange(5) % 3
+    seeds = lambda: torch.Generator().manual_seed(1)  # noqa: E731
+    found = YOPO(net, 0.2, 0.05, 4, 1, generator=seeds())(x, y)
+    torch.testing.assert_close(found, pgd(net, x, y, 0.2, 0.05, 4, generator=seeds()), rtol=0, atol=1e-12)
+    with count_passes(net) as calls:
+        YOPO(net, 0.2, 0.05, 4, 3, generator=seeds())(x, y)
+    assert calls == [4 * (3 + 2), 4, 4, 4, 4]

@@ -85,6 +85,7 @@ from companion import (
 from tests.messages_bridge07 import GAMMA
 from tests.messages_bridge08 import BRIDGE
 from tests.messages_bridge09 import WAVES
+from tests.messages_control import CONTROL
 from tests.messages_nets import NETS
 from tests.messages_networks_flows import SCHEMES
 from tests.messages_neural_ode import NEURAL_ODES
@@ -1001,6 +1002,7 @@ CASES = [
     *(Case(*row) for row in WAVES),
     *(Case(*row) for row in SCHEMES),
     *(Case(*row) for row in NETS),
+    *(Case(*row) for row in CONTROL),
     *(Case(*row) for row in NEURAL_ODES),
 ]
 NOTHING_CAME = {"a run without k or until"}

@@ -74,7 +74,10 @@ def costates(maps: Steps, x: Tensor, Phi: Cost, costs: Sequence[Cost] | None = N
     with torch.no_grad():
         xs = list(iterate(layers, x.detach()))
     if other := [type(state).__name__ for state in xs if not isinstance(state, Tensor)]:
-        raise TypeError(f"A costate belongs to a state that is one tensor; got a list of maps with states {other[0]}.")
+        raise TypeError(
+            f"A costate here belongs to a state that is one tensor; got a list of maps with states {other[0]}. "
+            "For the gradient of such a net back-propagate through it."
+        )
     ps = [gradient_of(lambda z: -per_sample(Phi(z), len(z)), xs[-1])]
     for t in reversed(range(len(layers))):
         G, p, cost = layers[t], ps[-1], None if costs is None else costs[t]

@@ -89,7 +89,7 @@ class MSA(nn.Module):
         if rho == 0:
             return H.mean(1)
         v, q = x.diff(dim=0) / dt, p.diff(dim=0) / dt
-        dH = torch.autograd.grad(H.sum(), z, create_graph=True)[0]
+        dH = torch.autograd.grad(H.sum(), z, create_graph=True, materialize_grads=True)[0]
         gaps = (v - torch.vmap(problem.f)(z.detach(), theta)).square() + (q + dH).square()
         return (H - rho / 2 * gaps.flatten(2).sum(2)).mean(1)
 
