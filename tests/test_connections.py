@@ -1728,7 +1728,7 @@ def test_51_random_depth_is_an_sde_only_if_the_noise_is_scaled() -> None:
 @pytest.mark.paper("(5.1)")
 def test_51_back_propagation_is_the_costate_of_pontryagin() -> None:
     """One residual net, three routes to its gradient: torch's; -(dt/M) sum dH/dtheta along the costates; and the
-    costate as a flow of its own, p_t = p_{t+1} + dt F'(x_t)^T p_{t+1}, run backwards by Euler's scheme with matrices by hand.
+    costate as a flow of its own, p_t = p_{t+1} + dt F'(x_t)^T p_{t+1}, run backwards by Euler's scheme, by hand.
     """
     g, dt, N, M = torch.Generator().manual_seed(0), 0.3, 5, 8
     x, y = (torch.randn(M, 3, generator=g, dtype=torch.float64) for _ in range(2))
