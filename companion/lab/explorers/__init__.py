@@ -17,6 +17,8 @@ from companion.lab.explorers.lesson_06 import flow
 from companion.lab.explorers.lesson_07 import edge, envelope
 from companion.lab.explorers.lesson_08 import dictionary, diffusing
 from companion.lab.explorers.lesson_09 import acceleration
+from companion.lab.explorers.lesson_10 import depth, stability
+from companion.lab.explorers.lesson_11 import gate, msa
 
 __all__ = [
     "iterated",
@@ -32,4 +34,8 @@ __all__ = [
     "dictionary",
     "diffusing",
     "acceleration",
+    "stability",
+    "depth",
+    "gate",
+    "msa",
 ]
