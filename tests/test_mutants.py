@@ -100,6 +100,9 @@ GAMMA = "tests/test_gamma.py::"
 REFINEMENT = "tests/test_refinement.py::"
 NEURAL_ODE = "tests/test_neural_ode.py::"
 NEURAL_SDE = "tests/test_neural_sde.py::"
+CONTROL = "tests/test_control.py::"
+MEAN_FIELD = "tests/test_mean_field.py::"
+ADVERSARIAL = "tests/test_adversarial.py::"
 DENSITY = "tests/test_density.py::"
 HAMILTONIAN = "tests/test_hamiltonian.py::"
 BRIDGE = "tests/test_connections.py::"
@@ -1932,6 +1935,173 @@ MUTANTS = [
         "nets/hamiltonian.py",
         {"path.unfold(-2, k + 1, 1)": "path.unfold(-2, k + 1, k + 1)"},
         HAMILTONIAN + "test_pieces_and_the_loss_by_loops",
+    ),
+    # control and attacks
+    Mutant(
+        "the costate starts with the sign of back-propagation",
+        "nets/control.py",
+        {"ps = [gradient_of(lambda z: -per_sample(": "ps = [gradient_of(lambda z: per_sample("},
+        CONTROL + "test_the_state_and_costate_equations",
+    ),
+    Mutant(
+        "the costate before the layer in place of the one after it",
+        "nets/control.py",
+        {"zip(layers, paths.x[:-1], paths.p[1:], strict=True)": "zip(layers, paths.x[:-1], paths.p[:-1], strict=True)"},
+        CONTROL + "test_the_gradient_of_the_hamiltonian_is_back_propagation",
+    ),
+    Mutant(
+        "the state after the layer in place of the one before it",
+        "nets/control.py",
+        {"zip(layers, paths.x[:-1], paths.p[1:], strict=True)": "zip(layers, paths.x[1:], paths.p[1:], strict=True)"},
+        CONTROL + "test_the_gradient_is_that_of_differences",
+    ),
+    Mutant(
+        "the gradient is a sum over the samples, not their mean",
+        "nets/control.py",
+        {"J = -torch.stack(H).sum() / len(paths.x[0])": "J = -torch.stack(H).sum()"},
+        CONTROL + "test_the_gradient_of_the_hamiltonian_is_back_propagation",
+    ),
+    Mutant(
+        "the running cost raises the Hamiltonian",
+        "nets/control.py",
+        {"return H if cost is None else H - cost(x)": "return H if cost is None else H + cost(x)"},
+        CONTROL + "test_the_hamiltonian_by_loops",
+    ),
+    Mutant(
+        "the running cost without its dt",
+        "nets/control.py",
+        {"lambda x, a=a: self.dt * per_sample(": "lambda x, a=a: per_sample("},
+        CONTROL + "test_riccati_solves_the_quadratic_problem",
+    ),
+    Mutant(
+        "EMSA rewards weights that move the states",
+        "nets/msa.py",
+        {"(H - rho / 2 * gaps": "(H + rho / 2 * gaps"},
+        CONTROL + "test_the_augmented_hamiltonian_by_hand",
+    ),
+    Mutant(
+        "the second term of EMSA has the sign of q - dH/dx",
+        "nets/msa.py",
+        {"(q + dH).square()": "(q - dH).square()"},
+        CONTROL + "test_the_augmented_hamiltonian_by_hand",
+    ),
+    Mutant(
+        "the second term of EMSA is forgotten",
+        "nets/msa.py",
+        {" + (q + dH).square()": ""},
+        CONTROL + "test_the_augmented_hamiltonian_by_hand",
+    ),
+    Mutant(
+        "MSA minimises",
+        "nets/msa.py",
+        {"value = -self.augmented(x, p, new, rho).sum()": "value = self.augmented(x, p, new, rho).sum()"},
+        CONTROL + "test_the_maxima_of_a_quadratic_hamiltonian",
+    ),
+    Mutant(
+        "a step that raises J is taken",
+        "nets/msa.py",
+        {"if self.problem(new) <= J:": "if self.problem(new) >= J:"},
+        CONTROL + "test_a_step_that_finds_no_rho_stays",
+    ),
+    Mutant(
+        "Riccati without the dt of its inner step",
+        "nets/linear_quadratic.py",
+        {"self.R + dt * after @ self.B": "self.R + after @ self.B"},
+        CONTROL + "test_riccati_solves_the_quadratic_problem",
+    ),
+    Mutant(
+        "the gains run backwards",
+        "nets/linear_quadratic.py",
+        {"torch.stack(K[::-1])": "torch.stack(K)"},
+        CONTROL + "test_pontryagins_conditions_hold_along_riccatis_solution",
+    ),
+    Mutant(
+        "noise of the size dt",
+        "nets/mean_field.py",
+        {"root = math.sqrt(self.dt)": "root = self.dt"},
+        MEAN_FIELD + "test_the_layers_are_the_steps_of_euler_and_maruyama",
+    ),
+    Mutant(
+        "one noise for all layers",
+        "nets/mean_field.py",
+        {
+            "for a, xi in zip(theta, self.noise, strict=True)": "for a, xi in zip(theta, [self.noise[0]] * len(theta), strict=True)"
+        },
+        MEAN_FIELD + "test_the_expectation_of_a_linear_equation",
+    ),
+    Mutant(
+        "the pairs of noise are equal",
+        "nets/mean_field.py",
+        {"torch.cat([half, -half], 1)": "torch.cat([half, half], 1)"},
+        MEAN_FIELD + "test_brownian_noise_is_paired_and_of_variance_one",
+    ),
+    Mutant(
+        "a shared control that pays for no spread",
+        "nets/mean_field.py",
+        {"square / (2 + 2 * T) + (second - square) / 2": "square / (2 + 2 * T) + (second - square) / (2 + 2 * T)"},
+        MEAN_FIELD + "test_the_three_controls_of_the_additive_problem",
+    ),
+    Mutant(
+        "a feedback that gains nothing from the noise",
+        "nets/mean_field.py",
+        {"noise * math.log1p(T)": "noise * T"},
+        MEAN_FIELD + "test_bellmans_equation",
+    ),
+    Mutant(
+        "the attack goes downhill",
+        "nets/adversarial.py",
+        {"clip(eta + step * ascent(": "clip(eta - step * ascent("},
+        ADVERSARIAL + "test_the_attack_by_its_definition",
+    ),
+    Mutant(
+        "the attack leaves [0, 1]",
+        "nets/adversarial.py",
+        {"torch.maximum(torch.minimum(eta.clamp(-eps, eps), 1 - x), -x)": "eta.clamp(-eps, eps)"},
+        ADVERSARIAL + "test_the_clipped_perturbation_by_loops",
+    ),
+    Mutant(
+        "the random start is one-sided",
+        "nets/adversarial.py",
+        {"eps * (2 * noise - 1)": "eps * noise"},
+        ADVERSARIAL + "test_the_random_start_fills_the_box",
+    ),
+    Mutant(
+        "YOPO climbs the Hamiltonian",
+        "nets/adversarial.py",
+        {"clip(eta - self.step * ascent(": "clip(eta + self.step * ascent("},
+        ADVERSARIAL + "test_with_one_step_for_each_pass_it_is_the_attack",
+    ),
+    Mutant(
+        "the first layer learns with the sign of p",
+        "nets/adversarial.py",
+        {"(-H).backward()": "H.backward()"},
+        ADVERSARIAL + "test_the_gradients_are_added_as_in_the_paper",
+    ),
+    Mutant(
+        "the first layer learns at the clean picture",
+        "nets/adversarial.py",
+        {"H = self.hamiltonian(x + eta, p)\n": "H = self.hamiltonian(x, p)\n"},
+        ADVERSARIAL + "test_the_gradients_are_added_as_in_the_paper",
+    ),
+    Mutant(
+        "YOPO takes p at the clean picture",
+        "nets/adversarial.py",
+        {"p = self.costate(x + eta, y)": "p = self.costate(x, y)"},
+        ADVERSARIAL + "test_with_one_step_for_each_pass_it_is_the_attack",
+    ),
+    Mutant(
+        "p is refreshed once only",
+        "nets/adversarial.py",
+        {
+            "        for _ in range(self.m):\n            p = self.costate(x + eta, y)\n": "        p = self.costate(x + eta, y)\n        for _ in range(self.m):\n"
+        },
+        ADVERSARIAL + "test_full_passes_are_counted",
+    ),
+    Mutant(
+        "the last attack alone is counted",
+        "nets/adversarial.py",
+        {"hits.all(0).sum()": "hits[-1].sum()"},
+        ADVERSARIAL + "test_more_restarts_find_no_fewer_mistakes",
     ),
 ]
 
