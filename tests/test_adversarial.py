@@ -25,6 +25,7 @@ from companion import (
     robust_accuracy,
     run,
 )
+from companion.lab.results import stored
 from companion.lab.robust import robust_train
 from companion.nets.adversarial import clip, start
 
@@ -411,3 +412,17 @@ def test_the_full_scale_runs_at_a_small_size(script: ModuleType) -> None:
     found = script.full(n=40, n_test=20, depth=8, width=2, shrink=0.001)
     assert found["methods"]["PGD-10"]["passes"] == 11 and found["methods"]["YOPO-5-3"]["passes"] == 5
     assert all(0 <= row["robust"] <= row["accuracy"] <= 1 for row in found["methods"].values())
+
+
+def test_the_stored_results_count_what_the_methods_cost() -> None:
+    """12 batches an epoch; k + 1 passes for PGD, m for YOPO-m-n, and m (n + 2) calls of the first layer."""
+    found = stored("adversarial")
+    rows, about = found["digits"]["equal epochs"], found["about"]
+    batches = -(-1437 // about["batch"])
+    for name, passes, first in [("plain", 1, 1), ("PGD-10", 11, 11), ("YOPO-3-3", 3, 15), ("YOPO-5-3", 5, 25)]:
+        row = rows[name]
+        assert (row["passes"], row["first"]) == tuple(n * batches * row["epochs"] for n in (passes, first))
+        assert len(row["robust, each"]) == about["seeds"] >= 6
+        assert row["robust"] == pytest.approx(sum(row["robust, each"]) / about["seeds"], abs=2e-4)
+        assert 0.9 < row["accuracy"] <= 1 and all(r["passes"] == passes for r in found["by depth"][name].values())
+    assert rows["PGD-10"]["robust"] > rows["plain"]["robust"] + 0.3

@@ -272,6 +272,18 @@ def test_msa_does_not_descend_and_extended_msa_does() -> None:
         assert bool((J["searching"].diff() <= 0).all()) and float(J["searching"][-1]) < 0.02, seed
 
 
+def test_rho_grows_until_the_value_falls() -> None:
+    """A step with rho = 0.01 raises J; 0.01, 0.04, ... are tried, and the first that does not raise it is taken."""
+    _, problem = lq_problem(weight=0.1)
+    theta = seeded(6, 2, seed=4)
+    J = float(problem(theta))
+    steps = [EMSA(problem, 0.01 * 4**tries)(theta) for tries in range(8)]
+    falls = [float(problem(step)) <= J for step in steps]
+    first = falls.index(True)
+    assert first > 0
+    assert torch.equal(EMSA(problem, 0.01, grow=4.0)(theta), steps[first])
+
+
 def test_a_step_that_finds_no_rho_stays() -> None:
     """At the minimum of J every other weight is worse."""
     lq, problem = lq_problem(M=1)

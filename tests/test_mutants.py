@@ -1970,7 +1970,7 @@ MUTANTS = [
     Mutant(
         "the running cost without its dt",
         "nets/control.py",
-        {"lambda x, a=a: self.dt * per_sample(": "lambda x, a=a: per_sample("},
+        {"theta=a, dt=self.dt)": "theta=a)"},
         CONTROL + "test_riccati_solves_the_quadratic_problem",
     ),
     Mutant(
@@ -2001,7 +2001,7 @@ MUTANTS = [
         "a step that raises J is taken",
         "nets/msa.py",
         {"if self.problem(new) <= J:": "if self.problem(new) >= J:"},
-        CONTROL + "test_a_step_that_finds_no_rho_stays",
+        CONTROL + "test_rho_grows_until_the_value_falls",
     ),
     Mutant(
         "Riccati without the dt of its inner step",
@@ -2018,15 +2018,13 @@ MUTANTS = [
     Mutant(
         "noise of the size dt",
         "nets/mean_field.py",
-        {"root = math.sqrt(self.dt)": "root = self.dt"},
+        {"math.sqrt(self.dt) * self.g": "self.dt * self.g"},
         MEAN_FIELD + "test_the_layers_are_the_steps_of_euler_and_maruyama",
     ),
     Mutant(
         "one noise for all layers",
         "nets/mean_field.py",
-        {
-            "for a, xi in zip(theta, self.noise, strict=True)": "for a, xi in zip(theta, [self.noise[0]] * len(theta), strict=True)"
-        },
+        {"zip(theta, self.noise, strict=True)": "zip(theta, [self.noise[0]] * len(theta), strict=True)"},
         MEAN_FIELD + "test_the_expectation_of_a_linear_equation",
     ),
     Mutant(
@@ -2087,13 +2085,14 @@ MUTANTS = [
         "YOPO takes p at the clean picture",
         "nets/adversarial.py",
         {"p = self.costate(x + eta, y)": "p = self.costate(x, y)"},
-        ADVERSARIAL + "test_with_one_step_for_each_pass_it_is_the_attack",
+        ADVERSARIAL + "test_the_gradients_are_added_as_in_the_paper",
     ),
     Mutant(
         "p is refreshed once only",
         "nets/adversarial.py",
         {
-            "        for _ in range(self.m):\n            p = self.costate(x + eta, y)\n": "        p = self.costate(x + eta, y)\n        for _ in range(self.m):\n"
+            "for _ in range(self.m):": "for j in range(self.m):",
+            "p = self.costate(x + eta, y)": "p = p if j else self.costate(x + eta, y)",
         },
         ADVERSARIAL + "test_full_passes_are_counted",
     ),

@@ -24,15 +24,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from companion.dynamics import Map, maps, run
+from companion.dynamics import maps, run
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def layers(net: Any) -> list[Map]:
+def layers(net: Any) -> list[Any]:
     """The maps of a net: of a list, or of a Module with `maps`."""
-    sequence = maps(net)
-    found = maps(getattr(net, "maps", None)) if sequence is None else sequence
+    found = maps(getattr(net, "maps", net))
     if not found:
         raise TypeError(
             f"Here a net is a list of maps, or a Module with such a list as net.maps; got {type(net).__name__}."
@@ -206,7 +205,7 @@ class YOPO:
         for _ in range(self.m):
             p = self.costate(x + eta, y)
             for _ in range(self.n):
-                eta = clip(eta - self.step * ascent(lambda e, p=p: self.hamiltonian(x + e, p), eta), x, self.eps)
+                eta = self.move(eta, x, p)
             H = self.hamiltonian(x + eta, p)
             if H.requires_grad:  # the first layer has weights
                 (-H).backward()
@@ -216,20 +215,23 @@ class YOPO:
         """<p_1, G_0(x)>, summed over the batch."""
         return (p * run(self.first, x).u).sum()
 
+    def move(self, eta: Tensor, x: Tensor, p: Tensor) -> Tensor:
+        """clip(eta - step sign d/deta <p_1, G_0(x + eta)>): one layer, forwards and backwards."""
+        return clip(eta - self.step * ascent(lambda e: self.hamiltonian(x + e, p), eta), x, self.eps)
+
     def costate(self, x: Tensor, y: Tensor) -> Tensor:
         """p_1 = -dPhi/da at a = G_0(x): one full pass, which adds dPhi/dtheta to the layers above the first."""
         with torch.no_grad():
             a = run(self.first, x).u
         a.requires_grad_()
         self.loss(run(self.rest, a).u, y).backward()
-        return -a.grad
+        return torch.zeros_like(a) if a.grad is None else -a.grad
 
 
 @contextmanager
 def count_passes(net: Any) -> Iterator[list[int]]:
-    """How often each map of a net is called: [calls of G_0, ..., calls of G_{N-1}], counted while the block runs.
-
-    The last number is that of full passes. The maps are Modules.
+    """[calls of G_0, ..., calls of G_{N-1}] while the block runs; the last number is that of full passes. The maps are
+    Modules.
     """
     calls = [0] * len(layers(net))
 

@@ -25,7 +25,8 @@ Paper: Section 5.1 (the control problem; [95]).  Notebook: 11.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -35,7 +36,9 @@ from companion.dynamics import Map, Steps, iterate
 from companion.flows.schemes import Euler, check_dt
 
 Cost = Callable[[Tensor], Tensor]
-Field = Loss = Running = Callable[[Tensor, Tensor], Tensor]
+Dynamics = Callable[[Tensor, Tensor], Tensor]  # (x, theta_t) -> dx/dt
+Loss = Callable[[Tensor, Tensor], Tensor]  # (x_N, y) -> M numbers
+Running = Callable[[Tensor, Tensor], Tensor]  # (x, theta_t) -> M numbers
 
 
 class Paths(NamedTuple):
@@ -80,8 +83,8 @@ def costates(maps: Steps, x: Tensor, Phi: Cost, costs: Sequence[Cost] | None = N
         )
     ps = [gradient_of(lambda z: -per_sample(Phi(z), len(z)), xs[-1])]
     for t in reversed(range(len(layers))):
-        G, p, cost = layers[t], ps[-1], None if costs is None else costs[t]
-        ps.append(gradient_of(lambda z, G=G, p=p, cost=cost: hamiltonian(G, z, p, cost), xs[t]))
+        H = partial(hamiltonian, layers[t], p=ps[-1], cost=None if costs is None else costs[t])
+        ps.append(gradient_of(H, xs[t]))
     return Paths(xs, ps[::-1])
 
 
@@ -130,8 +133,9 @@ class Control(nn.Module):
 
     x: Tensor
     y: Tensor
+    running: Any
 
-    def __init__(self, f: Field, loss: Loss, x: Tensor, y: Tensor, dt: float = 1.0, running: Running | None = None):
+    def __init__(self, f: Dynamics, loss: Loss, x: Tensor, y: Tensor, dt: float = 1.0, running: Running | None = None):
         super().__init__()
         if x.ndim < 1 or y.ndim < 1 or len(x) != len(y) or not len(x):
             raise ValueError(
@@ -151,11 +155,11 @@ class Control(nn.Module):
         """[x -> dt L(x, theta_t) for each t], or None."""
         if self.running is None:
             return None
-        return [lambda x, a=a: self.dt * per_sample(self.running(x, a), len(x)) for a in theta]
+        return [partial(self._cost, theta=a, dt=self.dt) for a in theta]
 
     def hamiltonian(self, x: Tensor, p: Tensor, theta: Tensor) -> Float[Tensor, "M"]:
         """H = p . f(x, theta) - L(x, theta), for the samples x, p at one time and the control theta of that time."""
-        cost = None if self.running is None else lambda z: per_sample(self.running(z, theta), len(z))
+        cost = None if self.running is None else partial(self._cost, theta=theta)
         return hamiltonian(lambda z: self.f(z, theta), x, p, cost)
 
     def forward(self, theta: Tensor) -> Float[Tensor, ""]:
@@ -179,6 +183,10 @@ class Control(nn.Module):
         """-dJ/dtheta: the field whose Euler steps are gradient descent, uphill on H."""
         return -self.gradient(theta)
 
+    def _cost(self, x: Tensor, theta: Tensor, dt: float = 1.0) -> Float[Tensor, "M"]:
+        """dt L(x, theta)."""
+        return dt * per_sample(self.running(x, theta), len(x))
+
     def _check(self, theta: Tensor) -> None:
         if theta.ndim < 1 or not len(theta) or not theta.is_floating_point():
             raise ValueError(
@@ -187,7 +195,7 @@ class Control(nn.Module):
             )
 
 
-def explicit(module: nn.Module) -> tuple[Field, Tensor]:
+def explicit(module: nn.Module) -> tuple[Dynamics, Tensor]:
     """f(x, theta) = module(x) with theta for its parameters, and the theta it has: one vector.
 
     >>> f, theta = explicit(nn.Linear(2, 2))

@@ -24,13 +24,14 @@ Paper: Section 5.1.  Notebook: 11.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from companion.dynamics import Map
-from companion.nets.control import Control, Field, Loss, Running
+from companion.nets.control import Control, Dynamics, Loss, Running
 
 
 class MeanField(Control):
@@ -50,8 +51,8 @@ class MeanField(Control):
 
     def __init__(
         self,
-        f: Field,
-        g: Field,
+        f: Dynamics,
+        g: Dynamics,
         loss: Loss,
         x: Tensor,
         y: Tensor,
@@ -75,11 +76,10 @@ class MeanField(Control):
             raise ValueError(
                 f"There is noise for N={len(self.noise)} layers, so theta has a row for each; got {len(theta)} rows."
             )
-        root = math.sqrt(self.dt)
-        return [
-            lambda x, a=a, xi=xi: x + self.dt * self.f(x, a) + root * self.g(x, a) * xi
-            for a, xi in zip(theta, self.noise, strict=True)
-        ]
+        return [partial(self._step, theta=a, xi=xi) for a, xi in zip(theta, self.noise, strict=True)]
+
+    def _step(self, x: Tensor, theta: Tensor, xi: Tensor) -> Tensor:
+        return x + self.dt * self.f(x, theta) + math.sqrt(self.dt) * self.g(x, theta) * xi
 
 
 def brownian(N: int, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
