@@ -15,6 +15,7 @@
     datasets  digits, mnist1d, pendulum, lorenz              data to learn from; Split, Trajectories
     textures  shapes_and_textures                            ten classes of pictures, drawn from closed forms
     train     train, History                                 the training loop; augment: flip, shift
+    robust    robust_train                                   ... against attacks, with any method's gradients
     score     evaluate, Score                                error and loss of a net
     machine   device, facts, set_threads                     where it runs
 
@@ -45,6 +46,7 @@ from companion.lab.machine import device, facts, set_threads
 from companion.lab.quality import best_weight, psnr, ssim
 from companion.lab.raster import beside, pixels
 from companion.lab.results import store, stored
+from companion.lab.robust import robust_train
 from companion.lab.score import Score, evaluate
 from companion.lab.show import pictures, plots, sentence, show, style
 from companion.lab.table import Table
@@ -96,6 +98,7 @@ __all__ = [
     "shapes_and_textures",
     "train",
     "History",
+    "robust_train",
     "evaluate",
     "Score",
     "device",
