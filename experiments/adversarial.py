@@ -40,12 +40,6 @@ from companion.lab.textures import shapes_and_textures
 EPS, BATCH, EPOCHS = 0.1, 120, 15  # 1437 = 11 120 + 117: no small last batch
 SEEDS, TRIALS = range(6), (100, 101, 102)
 RATE, RATES = 0.1, (0.05, 0.1, 0.2)  # for the mean of a method's gradients
-REPORTED = {  # [171], CIFAR-10, WRN-34, four GPUs: clean and PGD-20 accuracy in per cent, minutes
-    "PGD-10": {"accuracy": 87.30, "robust": 47.04, "minutes": 2713},
-    "Free-8": {"accuracy": 86.29, "robust": 47.00, "minutes": 667},
-    "YOPO-3-5": {"accuracy": 87.27, "robust": 43.04, "minutes": 299},
-    "YOPO-5-3": {"accuracy": 86.70, "robust": 47.98, "minutes": 476},
-}
 Method = Callable[[nn.Module], Callable[[Tensor, Tensor], Tensor]]
 METHODS: dict[str, tuple[Method, int]] = {  # name: the method for a net, and how many gradients it adds up
     "plain": (PlainTraining, 1),
@@ -210,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         torch.set_num_threads(1)
         begin = time.process_time()
-        results |= {"digits": comparison(), "by depth": by_depth(), "reported": REPORTED}
+        results |= {"digits": comparison(), "by depth": by_depth()}
         about = {
             "eps": EPS,
             "rate": RATE,

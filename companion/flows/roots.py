@@ -113,7 +113,7 @@ def check_multistep(a: Sequence[Number], b: Sequence[Number]) -> int:
 
 def check_alpha(alpha: float | Tensor) -> float:
     """alpha as a number in (-1, 1]."""
-    value = float(alpha)
+    value = float(alpha.detach() if isinstance(alpha, Tensor) else alpha)
     if not -1 < value <= 1:
         raise ValueError(
             "u^{k+1} = (1 - alpha) u^k + alpha u^{k-1} + dt F(u^k) has the roots 1 and -alpha at dt = 0: it is "

@@ -85,4 +85,6 @@ def where_not_finite(net: nn.Module, x: Tensor) -> str:
     for name, module in twin.named_modules():
         module.register_forward_hook(watch(name))
     twin(x)
-    return f"the first output that is not finite is that of {first[0]}" if first else "all outputs of the net are finite"
+    return (
+        f"the first output that is not finite is that of {first[0]}" if first else "all outputs of the net are finite"
+    )
