@@ -90,6 +90,12 @@ CONTROL: list[Row] = [
         "with noise it has a term of g ... got a «MeanField». Descend along problem.descent.",
     ),
     ("EMSA without its terms", lambda: EMSA(problem(), 0.0), ValueError, "got «rho=0.0». rho = 0 is MSA."),
+    (
+        "Newton's step without a maximum",
+        lambda: MSA(problem(), newton=True)(torch.ones(2, 1)),
+        ValueError,
+        "is not positive definite in «layer 0». Climb by L-BFGS, newton=False, or add weight decay to L.",
+    ),
     ("a rho that shrinks", lambda: EMSA(problem(), 1.0, grow=0.5), ValueError, "got «grow=0.5». 1 keeps rho."),
     (
         "a control matrix too wide",

@@ -219,6 +219,7 @@ def test_the_maxima_of_a_quadratic_hamiltonian() -> None:
     p = torch.stack(problem.paths(theta).p)
     expected = torch.linalg.solve(lq.R, (p[1:].mean(1) @ lq.B).T).T
     torch.testing.assert_close(MSA(problem)(theta), expected, rtol=0, atol=1e-7)
+    torch.testing.assert_close(MSA(problem, newton=True)(theta), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.5, 2.0])
@@ -230,8 +231,10 @@ def test_one_number_shows_when_the_iterations_converge(rho: float) -> None:
     problem = Control(lq.f, lq.loss, 0 * one, 0 * one, 1.0, lq.running)
     assert float(problem(one)) == pytest.approx((S + R) / 2)
     step = MSA(problem) if rho == 0 else EMSA(problem, rho)
+    newton = MSA(problem, newton=True) if rho == 0 else EMSA(problem, rho, newton=True)
     factor = (rho * B**2 - S) / (R + rho * B**2)
     assert float(step(one)) == pytest.approx(factor, abs=1e-8)
+    assert float(newton(one)) == pytest.approx(factor, abs=1e-14)
     assert (abs(factor) < 1) == (R + 2 * rho * B**2 > S)
 
 

@@ -1998,6 +1998,12 @@ MUTANTS = [
         CONTROL + "test_the_maxima_of_a_quadratic_hamiltonian",
     ),
     Mutant(
+        "Newton's step goes downhill",
+        "nets/msa.py",
+        {"return theta + torch.cholesky_solve": "return theta - torch.cholesky_solve"},
+        CONTROL + "test_the_maxima_of_a_quadratic_hamiltonian",
+    ),
+    Mutant(
         "a step that raises J is taken",
         "nets/msa.py",
         {"if self.problem(new) <= J:": "if self.problem(new) >= J:"},

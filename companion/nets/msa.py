@@ -37,9 +37,12 @@ class MSA(nn.Module):
 
     problem  a Control; its f must be made of torch's functions that `torch.vmap` knows
     k        at most so many iterations of L-BFGS for the maximum, from the weights before
+    newton   True: one step of Newton's method instead, in each layer. It ends at the maximum itself where H~ is a
+             parabola in theta: f linear in theta, L quadratic. A few iterations of L-BFGS may stop short, which damps
 
     The maxima of the layers do not interact, so L-BFGS climbs their sum. Where H has no maximum, as for f linear in
-    theta and L = 0, it ends somewhere uphill. Raises ValueError for k < 1, TypeError for a problem with noise.
+    theta and L = 0, it ends somewhere uphill; Newton's method raises ValueError where H~ is not strictly concave.
+    Raises ValueError for k < 1, TypeError for a problem with noise.
 
     >>> from companion.dynamics import run
     >>> x = torch.tensor([[1.0], [3.0]])
@@ -49,7 +52,7 @@ class MSA(nn.Module):
     tensor([[-0.8000]])
     """
 
-    def __init__(self, problem: Control, k: int = 10):
+    def __init__(self, problem: Control, k: int = 10, newton: bool = False):
         super().__init__()
         if k < 1:
             raise ValueError(f"The maximum of H is sought by k >= 1 iterations of L-BFGS; got k={k}.")
@@ -58,7 +61,7 @@ class MSA(nn.Module):
                 "MSA and EMSA maximise H = p . f - L; with noise it has a term of g, which they do not know; "
                 f"got a {type(problem).__name__}. Descend along problem.descent."
             )
-        self.problem, self.k = problem, k
+        self.problem, self.k, self.newton = problem, k, newton
 
     def forward(self, theta: Tensor) -> Tensor:
         return self.climb(theta, 0.0)
@@ -67,6 +70,8 @@ class MSA(nn.Module):
         """The weights that maximise H~ with the weight rho, for the states and costates of theta."""
         old = theta.detach()
         x, p = (torch.stack(path) for path in self.problem.paths(old))
+        if self.newton:
+            return self.peak(x, p, old, rho)
         new = old.clone().requires_grad_()
         climber = torch.optim.LBFGS(
             [new], max_iter=self.k, tolerance_grad=0.0, tolerance_change=0.0, line_search_fn="strong_wolfe"
@@ -80,6 +85,21 @@ class MSA(nn.Module):
         with torch.enable_grad():
             climber.step(descend)
         return new.detach()
+
+    def peak(self, x: Tensor, p: Tensor, theta: Tensor, rho: float) -> Tensor:
+        """theta - (d2H~/dtheta2)^{-1} dH~/dtheta, layer by layer."""
+        with torch.enable_grad():
+            at = theta.clone().requires_grad_()
+            slope = torch.autograd.grad(self.augmented(x, p, at, rho).sum(), at, create_graph=True)[0].flatten(1)
+            rows = [torch.autograd.grad(-s.sum(), at, retain_graph=True)[0].flatten(1) for s in slope.unbind(1)]
+        factor, failed = torch.linalg.cholesky_ex(torch.stack(rows, 1))
+        if failed.any():
+            t = int(failed.nonzero()[0])
+            raise ValueError(
+                "Newton's step ends at the maximum of a concave parabola; here -d2H~/dtheta2 is not positive definite "
+                f"in layer {t}. Climb by L-BFGS, newton=False, or add weight decay to L."
+            )
+        return theta + torch.cholesky_solve(slope.detach()[..., None], factor)[..., 0].view_as(theta)
 
     def augmented(self, x: Tensor, p: Tensor, theta: Tensor, rho: float) -> Float[Tensor, "N"]:
         """(1/M) sum_i H~ for each layer: x, p of shape (N + 1, M, ...) from the weights before, theta (N, ...) new."""
@@ -97,7 +117,7 @@ class MSA(nn.Module):
 class EMSA(MSA):
     """theta_t <- argmax sum_i [H - rho/2 |v - f|^2 - rho/2 |q + dH/dx|^2]: extended, so that J falls.
 
-    problem, k  as in MSA
+    problem, k, newton  as in MSA
     rho         > 0; on the scale of the second derivatives of J: too small is MSA, large is a short step
     grow        > 1: where J would rise, the step is taken again with rho grow, rho grow^2, ... until it does not, at
                 most 30 times; the next step starts from rho. 1 takes every step, as in [95]
@@ -105,8 +125,8 @@ class EMSA(MSA):
     Raises ValueError unless rho is finite and > 0, and grow finite and >= 1.
     """
 
-    def __init__(self, problem: Control, rho: float = 1.0, k: int = 10, grow: float = 1.0):
-        super().__init__(problem, k)
+    def __init__(self, problem: Control, rho: float = 1.0, k: int = 10, grow: float = 1.0, newton: bool = False):
+        super().__init__(problem, k, newton)
         if not 0 < rho < math.inf:
             raise ValueError(f"EMSA needs a finite weight rho > 0 of its two terms; got rho={rho}. rho = 0 is MSA.")
         if not 1 <= grow < math.inf:
