@@ -377,7 +377,11 @@ def test_flip_and_shift_against_loops():
 # ---- several processes ----
 
 SCRIPT = """
-import sys, torch
+import atexit, os, sys
+tasks = "/proc/self/task"  # of Linux: the threads of this process
+threads = lambda: len(os.listdir(tasks)) if os.path.exists(tasks) else 1
+atexit.register(lambda: print("threads at the end:", threads(), flush=True))  # the first to register is the last to run
+import torch
 sys.path.insert(0, {tests!r})
 from test_train import Noisy, dense, toy
 from companion.lab.train import train
@@ -404,7 +408,8 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path):
         timeout=300,
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
     )
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout.count("threads at the end: 1") == 2, done.stdout  # gloo's have ended
 
     for kind, alone in (("dense", dense()), ("Noisy", Noisy())):
         (a, loss, error), (b, *rest) = (torch.load(tmp_path / f"{kind}{rank}.pt") for rank in range(2))

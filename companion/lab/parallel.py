@@ -11,6 +11,7 @@ Notebook: 10.
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 from typing import NamedTuple
 
@@ -76,6 +77,9 @@ def join(device: torch.device) -> tuple[Team, torch.device]:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     if not distributed.is_initialized():
+        # Optimisers load this module, and its default arguments keep the group that they find. Loaded before there is
+        # one, it lets the group's threads end with it; threads that outlive the interpreter may abort the process.
+        importlib.import_module("torch.distributed.nn.functional")
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
         atexit.register(distributed.destroy_process_group)
     return Team(distributed.get_rank(), size), device
