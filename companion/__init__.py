@@ -88,13 +88,16 @@ from companion.nets.depth import BrownianPath, IndependentWeights, RoughPath, Sm
 from companion.nets.hamiltonian import PlainNet, Potential, SymplecticNet, modified_energy, pieces, rollout_loss
 from companion.nets.linear_quadratic import LinearQuadratic
 from companion.nets.mean_field import MeanField, brownian, tracking
+from companion.nets.moments import MomentBank
 from companion.nets.msa import EMSA, MSA
 from companion.nets.neural_ode import NeuralODE, adaptive, augment
 from companion.nets.neural_sde import NeuralSDE, OrnsteinUhlenbeck, PositiveField, energy_distance
 from companion.nets.noisy import ShakeStep, shake_shake, stochastic_depth
 from companion.nets.odenet import LMStep, ODENet, lm_resnet, mlp_resnet, resnet
+from companion.nets.polynomial import Polynomial
 from companion.nets.revnet import ReversibleStage, revnet
 from companion.nets.skips import ImplicitSkip
+from companion.nets.symnet import SymNet
 from companion.nets.variants import deepen, fractalnet, implicit_resnet, polynet, rescheme
 from companion.operators.banks import biorthogonal, bspline, check_bank, extension_residual
 from companion.operators.cascade import GradientCascade, OnFirst
@@ -114,6 +117,15 @@ from companion.operators.grid import correlate, correlate_adjoint, shift
 from companion.operators.lattice import selling
 from companion.operators.linear import SVD, LinearOperator, conjugate_gradients
 from companion.operators.measure import Blur, Identity, Mask, gaussian_kernel
+from companion.operators.moments import (
+    accuracy_of,
+    central,
+    constrained,
+    degrees_of_freedom,
+    from_moments,
+    moment_matrix,
+    upwind,
+)
 from companion.operators.noise import GaussianNoise, LaplacianNoise, PoissonNoise
 from companion.operators.radon import Radon, ellipse_projection
 from companion.operators.smoothing import gaussian_smooth
