@@ -121,7 +121,7 @@ class MomentBank(nn.Module):
         """q of every filter, (*nets, F, N, N), without the factor h^{-|alpha|}.   (5.6)"""
         return from_moments(self.moments(), self.dim)
 
-    def forward(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    def forward(self, u: Float[Tensor, "*grid"]) -> Float[Tensor, "*shape"]:
         F, S, space = len(self.orders), self.nets or 1, u.shape[u.ndim - self.dim :]
         self._check(u)
         v = u if self.nets is None else u.expand(S, *u.shape[1:])
@@ -132,7 +132,7 @@ class MomentBank(nn.Module):
         d = (nnf.conv1d, nnf.conv2d)[self.dim - 1](v, q, groups=S)  # torch's conv is a correlation
         return d.unflatten(1, (S, F)).transpose(0, 1).reshape(*self._nets, *batch, F, *space)
 
-    def patches(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    def patches(self, u: Float[Tensor, "*grid"]) -> Float[Tensor, "*shape"]:
         """u[n + k] for every point n: (*batch, N1, N2) -> (*batch, N^2, N1 N2), k_1 and n_1 slowest."""
         self._check(u)
         lead, v = u.ndim - self.dim, self._extend(u)
@@ -141,7 +141,7 @@ class MomentBank(nn.Module):
         v = v.permute(*range(lead), *range(u.ndim, u.ndim + self.dim), *range(lead, u.ndim))
         return v.reshape(*u.shape[:lead], self.N**self.dim, -1)
 
-    def at(self, patches: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    def at(self, patches: Float[Tensor, "*windows"]) -> Float[Tensor, "*shape"]:
         """h^{-|alpha|} Q_alpha u at the points of some patches, (*batch, N^2, points) -> (*batch, F, points)."""
         q = self._scaled(patches).flatten(-self.dim)
         if self.nets is not None:

@@ -12,14 +12,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import combinations_with_replacement
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    import sympy
 
 LARGEST = 2_000_000  # products of coefficients in a table
 
@@ -90,8 +87,9 @@ class Polynomial(nn.Module):
                 powers = torch.stack([x[..., i, :] ** e for e in range(degree + 1)], -2)
                 monomials = monomials * powers.index_select(-2, self.exponents[:, i])
         c = self.coefficients.to(x)
-        lead = c.shape[:-2]
-        return c.reshape(*lead, *(1,) * max(0, x.ndim - 2 - len(lead)) * bool(lead), *c.shape[-2:]) @ monomials
+        if lead := c.shape[:-2]:
+            c = c.reshape(*lead, *(1,) * (x.ndim - 2 - len(lead)), *c.shape[-2:])
+        return c @ monomials
 
     def rescaled(self, scale: Float[Tensor, "n"]) -> Polynomial:
         """x -> p(x / scale): the polynomial of the features themselves, if p is that of the features over `scale`."""
@@ -113,7 +111,7 @@ class Polynomial(nn.Module):
             for factors, c in self._factors(names, threshold)
         }
 
-    def sympy(self, names: Sequence[str], threshold: float = 0.0) -> sympy.Expr:
+    def sympy(self, names: Sequence[str], threshold: float = 0.0) -> Any:
         """The same as a SymPy expression."""
         import sympy
 
@@ -174,9 +172,11 @@ def basis(n: int, degree: int) -> list[tuple[int, ...]]:
     return [m for d in range(degree + 1) for m in combinations_with_replacement(range(n), d)]
 
 
+@lru_cache(maxsize=32)
 def exponents(n: int, degree: int) -> Int[Tensor, "monomials n"]:
     """The exponents of `basis`, a row for each monomial."""
-    return torch.tensor([[m.count(i) for i in range(n)] for m in basis(n, degree)], dtype=torch.long).reshape(-1, n)
+    with torch.inference_mode(False):  # kept in a cache, as the table below
+        return torch.tensor([[m.count(i) for i in range(n)] for m in basis(n, degree)], dtype=torch.long)
 
 
 @lru_cache(maxsize=32)

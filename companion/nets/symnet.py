@@ -19,16 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from companion.nets.polynomial import Polynomial, exponents, times
-
-if TYPE_CHECKING:
-    import sympy
 
 
 class SymNet(nn.Module):
@@ -73,7 +70,7 @@ class SymNet(nn.Module):
         self.weight, self.bias = normal(rows, n_inputs), normal(rows)
         self.feed = nn.ParameterList([normal(rows - 2 * (k + 1)) for k in range(hidden)])
 
-    def forward(self, x: Float[Tensor, "*batch n points"]) -> Float[Tensor, "*batch outputs points"]:
+    def forward(self, x: Float[Tensor, "*batch n points"]) -> Float[Tensor, "*more outputs points"]:
         self._check(x)
         lead = () if self.nets is None else (self.nets, *(1,) * (x.ndim - 3))
 
@@ -100,7 +97,7 @@ class SymNet(nn.Module):
         coefficients = self._products(z, [c.unsqueeze(-1) for c in self.feed], product)
         return Polynomial(a.to(coefficients.device), coefficients)
 
-    def expression(self, names: Sequence[str], threshold: float = 0.0, degree: int = 3) -> list[sympy.Expr]:
+    def expression(self, names: Sequence[str], threshold: float = 0.0, degree: int = 3) -> list[Any]:
         """The polynomial of each output as a SymPy expression: terms up to `degree`, those with |c| < threshold out."""
         if self.nets is not None:
             raise ValueError(
@@ -109,10 +106,10 @@ class SymNet(nn.Module):
         return [p.sympy(names, threshold) for p in self.polynomial(degree)]
 
     @staticmethod
-    def _products(z: Tensor, feed: list[Tensor], times: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """Each product of two rows is sent to the rows after it, until one is left."""
+    def _products(z: Tensor, feed: list[Tensor], product: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """The product of the first two rows is sent to the rows after them, until one row is left."""
         for column in feed:
-            z = z[..., 2:, :] + column * times(z[..., 0, :], z[..., 1, :]).unsqueeze(-2)
+            z = z[..., 2:, :] + column * product(z[..., 0, :], z[..., 1, :]).unsqueeze(-2)
         return z.squeeze(-2)
 
     def _check(self, x: Tensor) -> None:

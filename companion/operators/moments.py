@@ -95,7 +95,7 @@ def upwind(alpha: Order, N: int) -> Tensor:
     return reduce(lambda q, i: q.unsqueeze(-1) * lines[i], alpha[1:], lines[alpha[0]])
 
 
-def accuracy_of(q: Tensor, alpha: Order, tolerance: float = 1e-9) -> float:
+def accuracy_of(q: Tensor, alpha: Order, tolerance: float = 1e-6) -> int | float:
     r"""The largest r with m_beta = (1 if beta = alpha, else 0) for all |beta| < |alpha| + r; 0 if there is none.
 
     q    the taps of one filter, (N,) or (N, N). The moments beyond the matrix, i or j >= N, are asked, too.
@@ -128,7 +128,7 @@ def constrained(alpha: Order, N: int, accuracy: int) -> Bool[Tensor, "*shape"]:
             [0, 0, 0]], dtype=torch.int32)
     """
     alpha = order_of(alpha, N)
-    largest = accuracy_of(central(alpha, N), alpha)
+    largest = accuracy_of(central(alpha, N), alpha, tolerance=1e-9)
     if not 1 <= accuracy <= largest:
         raise ValueError(
             f"With {N} taps along an axis a filter for the derivative of order {alpha} has an accuracy of 1 to "
