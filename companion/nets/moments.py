@@ -122,13 +122,17 @@ class MomentBank(nn.Module):
         return from_moments(self.moments(), self.dim)
 
     def forward(self, u: Float[Tensor, "*grid"]) -> Float[Tensor, "*shape"]:
-        F, S, space = len(self.orders), self.nets or 1, u.shape[u.ndim - self.dim :]
+        return self.correlate(u, self.scaled_taps(u))
+
+    def correlate(self, u: Float[Tensor, "*grid"], q: Float[Tensor, "*taps"]) -> Float[Tensor, "*shape"]:
+        """sum_k q[k] u[n + k] with any taps of this size, (*nets, F, N, N), as one convolution: (*batch, F, N1, N2)."""
         self._check(u)
+        F, S, space = q.shape[q.ndim - self.dim - 1], self.nets or 1, u.shape[u.ndim - self.dim :]
         v = u if self.nets is None else u.expand(S, *u.shape[1:])
         batch = v.shape[len(self._nets) : v.ndim - self.dim]
         v = self._extend(v)
         v = v.reshape(S, -1, *v.shape[v.ndim - self.dim :]).transpose(0, 1)
-        q = self._scaled(u).reshape(S * F, 1, *(self.N,) * self.dim)
+        q = q.reshape(S * F, 1, *(self.N,) * self.dim)
         d = (nnf.conv1d, nnf.conv2d)[self.dim - 1](v, q, groups=S)  # torch's conv is a correlation
         return d.unflatten(1, (S, F)).transpose(0, 1).reshape(*self._nets, *batch, F, *space)
 
@@ -143,7 +147,7 @@ class MomentBank(nn.Module):
 
     def at(self, patches: Float[Tensor, "*windows"]) -> Float[Tensor, "*shape"]:
         """h^{-|alpha|} Q_alpha u at the points of some patches, (*batch, N^2, points) -> (*batch, F, points)."""
-        q = self._scaled(patches).flatten(-self.dim)
+        q = self.scaled_taps(patches).flatten(-self.dim)
         if self.nets is not None:
             q = q.reshape(self.nets, *(1,) * (patches.ndim - 3), *q.shape[1:])
         return q @ patches
@@ -166,7 +170,8 @@ class MomentBank(nn.Module):
                 f"shape {tuple(u.shape)}. Take u.unsqueeze(0) to give all of them the same u."
             )
 
-    def _scaled(self, like: Tensor) -> Tensor:
+    def scaled_taps(self, like: Tensor) -> Tensor:
+        """h^{-|alpha|} q_alpha of every filter, (*nets, F, N, N), in the type of `like`."""
         return (self.taps() * self.scale.reshape(-1, *(1,) * self.dim)).to(like)
 
     def extra_repr(self) -> str:
