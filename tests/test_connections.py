@@ -21,6 +21,9 @@ Thm 4.1   minimisers tend to the exact one of a disc; entrywise to another's; wh
 (5.2)     the heavy ball with momentum -alpha, stable for -1 < alpha <= 1: layers ~ kappa^{1/2}
 (5.3)     its limit (1 + alpha) u' = F and its modified equation, at rates 1 and 2
 Sec 5.1   training is control: back-propagation is the costate, MSA and EMSA, YOPO is the first layer's Hamiltonian
+(5.5)     a moment matrix is the table of Prop 4.1's constants: framelets are such filters, every entry fixed
+(5.6)     ... and of the symbol's Taylor coefficients at 0, from which the filter comes back
+(5.7)     the first free entries are the error: h^r sum m_beta D^beta u, for r = 1 and 2; correlation, not convolution
 """
 
 import itertools
@@ -29,6 +32,7 @@ from math import comb, factorial, pi, sqrt
 
 import numpy as np
 import pytest
+import sympy
 import torch
 from numpy.polynomial import chebyshev
 from scipy.integrate import solve_ivp
@@ -77,6 +81,7 @@ from companion import (
     IsotropicSoft,
     LinearOperator,
     Mask,
+    MomentBank,
     Neumann,
     ODENet,
     PartialFourier,
@@ -96,6 +101,7 @@ from companion import (
     balanced,
     biorthogonal,
     bspline,
+    constrained,
     correlate,
     correlate_adjoint,
     count_passes,
@@ -107,6 +113,7 @@ from companion import (
     frame_shock,
     frame_tensor,
     framelet,
+    from_moments,
     gaussian_kernel,
     haar_gradient,
     iterate,
@@ -114,6 +121,7 @@ from companion import (
     lower_limit,
     max_tau,
     mean_edge_cost,
+    moment_matrix,
     momentum,
     pgd,
     recovery,
@@ -128,6 +136,7 @@ from companion import (
     tensor_product,
 )
 from companion.dynamics import tensors
+from companion.operators.moments import central as central_filter
 
 
 def random(*shape: int) -> Tensor:
@@ -1781,3 +1790,79 @@ def test_51_propagating_once_is_the_hamiltonian_of_the_first_layer() -> None:
     with count_passes(net) as calls:
         YOPO(net, 0.2, 0.05, 4, 3, generator=seeds())(x, y)
     assert calls == [4 * (3 + 2), 4, 4, 4, 4]
+
+
+# ---- Section 5.2: moment matrices --------------------------------------------------------------------------------
+
+
+@pytest.mark.paper("(5.5)", "Prop 4.1", "Ex 2.1")
+@pytest.mark.parametrize("order", [2, 4])
+def test_55_the_moment_matrix_is_the_table_of_prop_41(order: int) -> None:
+    """m_ij = C_ij of Prop 4.1 for every band of a tight frame with odd filters; over C_alpha, a band is a filter with
+    the constraints that its total order K makes: accuracy K - |alpha|."""
+    W = FrameletTransform(bspline(order))
+    for alpha in itertools.product(range(order + 1), repeat=2):
+        q = W.filter(alpha)
+        M = moment_matrix(torch.from_numpy(q.taps.copy()))
+        for beta in itertools.product(range(order + 1), repeat=2):
+            assert M[beta].item() == pytest.approx(q.constant(beta), abs=1e-14)
+        if alpha != (0, 0):
+            fixed = constrained(alpha, order + 1, q.total_order(allow=alpha) - sum(alpha))
+            rule = torch.zeros_like(M)
+            rule[alpha] = 1
+            assert (M / M[alpha] - rule)[fixed].abs().max() < 1e-12
+
+
+@pytest.mark.paper("(5.6)", "(4.1)")
+def test_56_moments_are_the_taylor_coefficients_of_the_symbol() -> None:
+    """The correlation with q multiplies e^{i n.w} by q^(-w) = sum_ij m_ij (i w_1)^i (i w_2)^j, differentiated by
+    SymPy; and nine such numbers are the filter."""
+    taps = random(3, 3)
+    x, y = sympy.symbols("x y")
+    symbol = sum(
+        sympy.Float(taps[a + 1, b + 1].item(), 30) * sympy.exp(sympy.I * (a * x + b * y))
+        for a, b in itertools.product((-1, 0, 1), repeat=2)
+    )
+    M = torch.empty(3, 3, dtype=torch.float64)
+    for i, j in itertools.product(range(3), repeat=2):
+        at_zero = sympy.diff(symbol, (x, i), (y, j)).subs({x: 0, y: 0})
+        M[i, j] = float(sympy.re(sympy.expand(at_zero / sympy.I ** (i + j)))) / (factorial(i) * factorial(j))
+    torch.testing.assert_close(moment_matrix(taps), M, rtol=0, atol=1e-13)
+    torch.testing.assert_close(from_moments(M), taps, rtol=0, atol=1e-13)
+
+
+@pytest.mark.paper("(5.7)", "Prop 4.1")
+@pytest.mark.parametrize("accuracy", [1, 2])
+def test_57_the_first_free_entries_are_the_error(accuracy: int) -> None:
+    """q with (5.7) on the left or on the right and any free entries: h^{-1} Q u - u_x = h^r sum over |beta| = 1 + r
+    of m_beta D^beta u, up to O(h^{r+1}). The entry beyond the matrix, m_30 = m_10 / 3!, counts like the others."""
+    gaps = []
+    for N in (128, 256):
+        x, y = grid(N)
+        bank = MomentBank([(1, 0)], N=3, accuracy=accuracy, h=1 / N)
+        with torch.no_grad():
+            bank.free.copy_(torch.linspace(0.5, -1.5, len(bank.free)))
+            error = bank(derivative((0, 0), x, y))[0] - derivative((1, 0), x, y)
+        m = {beta: bank.moments()[0][beta].item() for beta in itertools.product(range(3), repeat=2)}
+        m |= {(3, 0): 1 / 6, (0, 3): m[0, 1] / 6}
+        betas = [(1 + accuracy - j, j) for j in range(2 + accuracy)]
+        leading = sum(m[beta] * derivative(beta, x, y) for beta in betas) / N**accuracy
+        gaps.append((leading.abs().max().item(), (error - leading).abs().max().item()))
+    (large, gap), (half, smaller) = gaps
+    assert np.log2(large / half) == pytest.approx(accuracy, abs=0.05)
+    assert np.log2(gap / smaller) == pytest.approx(accuracy + 1, abs=0.1)
+    assert gap < 0.3 * large
+
+
+@pytest.mark.paper("(5.7)")
+def test_57_means_correlation() -> None:
+    """E22: the true convolution with q gives (-1)^{i+j} d^{i+j}u; for u_x an error of 2 max |u_x|."""
+    N = 128
+    x, y = grid(N)
+    u = derivative((0, 0), x, y)
+    for alpha in ((1, 0), (0, 1), (1, 1), (2, 0), (2, 1)):
+        q, exact = central_filter(alpha, 5), derivative(alpha, x, y)
+        for taps, sign in ((q, 1), (q.flip(0, 1), (-1) ** sum(alpha))):
+            quotient = correlate(u, taps, (-2, -2), (-2, -1)) * N ** sum(alpha)
+            assert (quotient - sign * exact).abs().max() < 1e-3 * exact.abs().max()
+            assert (quotient - exact).abs().max() / exact.abs().max() == pytest.approx(1 - sign, abs=1e-3)

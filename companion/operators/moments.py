@@ -152,7 +152,7 @@ def degrees_of_freedom(alpha: Order, N: int, accuracy: int) -> int:
 
 def order_of(alpha: Order, N: int, dim: int | None = None) -> MultiIndex:
     """alpha as a tuple of one or two numbers, 0 <= alpha_i < N; ValueError if it is not."""
-    index = (alpha,) if isinstance(alpha, int) else tuple(int(i) for i in alpha)
+    index = tuple(map(int, alpha)) if isinstance(alpha, Sequence) else (int(alpha),)
     if len(index) not in ((1, 2) if dim is None else (dim,)) or not all(0 <= i < N for i in index):
         raise ValueError(
             f"A derivative is (i, j), or i in one dimension, each from 0 to N-1 for N={N} taps along an axis; got "
