@@ -110,6 +110,8 @@ BLOCKS = "tests/test_blocks.py::"
 ODENETS = "tests/test_odenet.py::"
 TRAINING = "tests/test_train.py::"
 DATASETS = "tests/test_datasets.py::"
+MOMENTS = "tests/test_moments.py::"
+SYMNET = "tests/test_symnet.py::"
 MESSAGES = "tests/test_messages.py::test_bad_input_is_answered_by_the_rule_what_came_and_a_remedy"
 
 MUTANTS = [
@@ -2107,6 +2109,93 @@ MUTANTS = [
         "nets/adversarial.py",
         {"hits.all(0).sum()": "hits[-1].sum()"},
         ADVERSARIAL + "test_more_restarts_find_no_fewer_mistakes",
+    ),
+    Mutant(
+        "the bank convolves",
+        "nets/moments.py",
+        {"q = q.reshape(S * F, 1,": "q = q.flip((-2, -1)).reshape(S * F, 1,"},
+        MOMENTS + "test_a_bank_is_a_correlation_over_h_to_the_order",
+    ),
+    Mutant(
+        "moments index k_2 first",
+        "operators/moments.py",
+        {"else A @ q @ A.mT": "else A @ q.mT @ A.mT"},
+        MOMENTS + "test_the_first_index_is_x",
+    ),
+    Mutant(
+        "moments lack 1 / (i! j!)",
+        "operators/moments.py",
+        {"Fraction(k**i, math.factorial(i))": "Fraction(k**i)", "math.factorial(i) * c for": "c for"},
+        MOMENTS + "test_the_moment_matrix_by_its_definition",
+    ),
+    Mutant(
+        "the way back from moments lacks i! j!",
+        "operators/moments.py",
+        {"math.factorial(i) * c for": "c for"},
+        MOMENTS + "test_from_a_filter_to_its_moments_and_back",
+    ),
+    Mutant(
+        "filters lack 1 / h",
+        "nets/moments.py",
+        {"h ** -sum(alpha)": "h ** (1 - sum(alpha))"},
+        MOMENTS + "test_the_orders_of_57",
+    ),
+    Mutant(
+        "accuracy r + 1 for r",
+        "operators/moments.py",
+        {"< sum(alpha) + accuracy": "<= sum(alpha) + accuracy"},
+        MOMENTS + "test_the_patterns_of_57",
+    ),
+    Mutant(
+        "accuracy is read off the matrix alone",
+        "operators/moments.py",
+        {"in range(s + 2 * N)": "in range(N)"},
+        MOMENTS + "test_accuracy_read_off_the_moments",
+    ),
+    Mutant(
+        "the start's fixed moments are kept: no projection",
+        "nets/moments.py",
+        {"torch.where(mask, target, 0)": "torch.where(mask, first, 0)"},
+        MOMENTS + "test_constraints_hold_whatever_is_learned",
+    ),
+    Mutant(
+        "all moments are learned",
+        "nets/moments.py",
+        {
+            "(~mask).flatten().nonzero()": "mask.flatten().add(1).nonzero()",
+            "free = first[~mask]": "free = torch.where(mask, target, first).flatten()",
+        },
+        MOMENTS + "test_constraints_hold_whatever_is_learned",
+    ),
+    Mutant(
+        "the one-sided difference looks back",
+        "operators/moments.py",
+        {"[0, 0, -1.5, 2, -0.5]": "[0.5, -2, 1.5, 0, 0]"},
+        MOMENTS + "test_upwind_differences",
+    ),
+    Mutant(
+        "a truncated product drops the highest degree",
+        "nets/polynomial.py",
+        {"range(first[degree - len(m)])": "range(first[max(0, degree - len(m) - 1)])"},
+        SYMNET + "test_a_deep_net_read_off_against_its_derivatives_at_zero",
+    ),
+    Mutant(
+        "a truncated product takes each pair once",
+        "nets/polynomial.py",
+        {"in range(first[degree - len(m)])": "in range(i, first[degree - len(m)])"},
+        SYMNET + "test_a_product_without_what_exceeds_the_degree",
+    ),
+    Mutant(
+        "a SymNet squares",
+        "nets/symnet.py",
+        {"product(z[..., 0, :], z[..., 1, :])": "product(z[..., 0, :], z[..., 0, :])"},
+        SYMNET + "test_the_net_is_its_recursion",
+    ),
+    Mutant(
+        "features are scaled the wrong way",
+        "nets/polynomial.py",
+        {"self.coefficients / powers.prod(-1)": "self.coefficients * powers.prod(-1)"},
+        SYMNET + "test_pruned_and_rescaled",
     ),
 ]
 
