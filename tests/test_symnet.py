@@ -61,7 +61,7 @@ def test_the_number_of_parameters() -> None:
         assert sum(p.numel() for p in SymNet(12, hidden=5, outputs=outputs).parameters()) == number
     for n, m in [(3, 0), (6, 2), (12, 4)]:
         count = sum(2 * (n + k + 1) for k in range(m)) + n + m + 1
-        assert sum(p.numel() for p in SymNet(n, hidden=m).parameters()) == count
+        assert sum(p.numel() for p in SymNet(n, hidden=m).parameters()) == count == (n + 1) * (2 * m + 1) + m**2
 
 
 def test_the_start_is_normal_and_repeats() -> None:
@@ -106,6 +106,7 @@ def test_the_polynomial_is_sympys_expansion(n: int, hidden: int) -> None:
     net, symbols = net_of(n, hidden, outputs=2), sympy.symbols(f"x:{n}")
     for output in range(2):
         expanded = sympy.Poly(sympy.expand(recursion(net, list(symbols), output)), *symbols)
+        assert expanded.total_degree() == 2**hidden
         for degree in (2**hidden, 2, 1, 0):
             p = net.polynomial(degree)[output]
             assert len(p.exponents) == math.comb(n + degree, degree) == len({*map(tuple, p.exponents.tolist())})

@@ -13,8 +13,8 @@ is accuracy r. A true convolution with q would give (-1)^{i+j} d^{i+j}u, and wit
     r = 1   ( 1 * * )   6,     r = 2 ( 1 0 * )   3.     (5.7)
             ( * * * )                ( 0 * * )
 
-q -> M is linear and one to one: M = A q A^T, A_{ik} = k^i / i!. Rounding grows with N: q -> M -> q loses 1e-14 for
-5 x 5 taps, 1e-11 for 9 x 9.
+q -> M is linear and one to one: M = A q A^T, A_{ik} = k^i / i!. Rounding grows with N: q -> M -> q loses 3e-14 for
+5 x 5 taps of size 1, 5e-11 for 9 x 9.
 
 Paper: (5.5)-(5.7), Prop 4.1, [101], [102].  Notebooks: 12, 13.
 """
