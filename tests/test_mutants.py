@@ -2188,7 +2188,7 @@ MUTANTS = [
     Mutant(
         "a SymNet squares",
         "nets/symnet.py",
-        {"product(z[..., 0, :], z[..., 1, :])": "product(z[..., 0, :], z[..., 0, :])"},
+        {"product(first, second)": "product(first, first)"},
         SYMNET + "test_the_net_is_its_recursion",
     ),
     Mutant(

@@ -109,7 +109,8 @@ class SymNet(nn.Module):
     def _products(z: Tensor, feed: list[Tensor], product: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """The product of the first two rows is sent to the rows after them, until one row is left."""
         for column in feed:
-            z = z[..., 2:, :] + column * product(z[..., 0, :], z[..., 1, :]).unsqueeze(-2)
+            first, second, z = z.split((1, 1, z.shape[-2] - 2), -2)
+            z = z + column * product(first, second)
         return z.squeeze(-2)
 
     def _check(self, x: Tensor) -> None:
