@@ -16,19 +16,53 @@ Paper: Section 5.2, [101], [102].  Notebooks: 12, 13.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from companion.dynamics import StabilityWarning, run
+from companion.dynamics import Trajectory, run
 from companion.flows.schemes import Heun, check_dt
+from companion.lab.pde_grid import PERIOD, odd, points, resized
 
-PERIOD = 2 * math.pi
-BLOCK = 2**15  # numbers of a state: 256 KB, so that the dozen tensors of a step stay in the cache
+BLOCK = 2**16  # numbers of a state: half a megabyte, so that the dozen tensors of a step stay in the cache
+KEPT = 2**21  # ... and those of the block of memory that the allocator shall not give back after each use
+
+
+class Equation(nn.Module):
+    """u_t = -c_1 u_x - c_2 u_y + nu_1 u_xx + nu_2 u_yy + r(u), periodic or with u = 0 on the border."""
+
+    channels: int = 1
+    periodic: bool = True
+    degree: int = 2  # of the products in c u_x and r
+    recipe: Any = None  # how data are made, see `Recipe` in pdes.py
+    nu: Tensor
+
+    def __init__(self, nu_1: float, nu_2: float):
+        super().__init__()
+        if not (0 < nu_1 < math.inf and 0 < nu_2 < math.inf):
+            raise ValueError(f"A diffusion needs viscosities > 0, or it runs backwards; got nu = ({nu_1}, {nu_2}).")
+        self.register_buffer("nu", torch.tensor([nu_1, nu_2], dtype=torch.float64))
+
+    def velocity(self, u: Float[Tensor, "*batch C n n"], x: Float[Tensor, "2 n n"]) -> tuple[Tensor, Tensor] | None:
+        """(c_1, c_2), broadcastable against u at the points x; None without convection."""
+        return None
+
+    def source(self, u: Float[Tensor, "*batch C n n"]) -> Tensor | None:
+        """r(u), a new tensor; None without source."""
+        return None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The derivatives of order up to two, channel by channel: u, u_x, u_y, u_xx, u_xy, u_yy, v, ..."""
+        return tuple(f"{c}{d}" for c in "uv"[: self.channels] for d in ("", "_x", "_y", "_xx", "_xy", "_yy"))
+
+    @property
+    def terms(self) -> tuple[dict[str, float], ...]:
+        """The true coefficients, one {monomial: number} for each channel; empty where they are no constants."""
+        return ()
 
 
 class Upwind(nn.Module):
@@ -46,50 +80,40 @@ class Upwind(nn.Module):
 
     x: Tensor
 
-    def __init__(self, equation: nn.Module, N: int):
+    def __init__(self, equation: Equation, N: int):
         super().__init__()
         self.equation, self.N, self.h = equation, check_cells(N), PERIOD / N
         self.register_buffer("x", points(N, equation.periodic))
 
     @property
     def max_dt(self) -> float:
-        """h^2 / (2 (nu_1 + nu_2)): the bound of Euler's scheme for the diffusion; the convection asks c dt < h besides."""
+        """h^2 / (2 (nu_1 + nu_2)): Euler's bound for the diffusion alone; the convection asks for c dt < h, too."""
         return self.h**2 / (2 * float(self.equation.nu.sum()))
 
     def forward(self, u: Float[Tensor, "*batch C n n"]) -> Float[Tensor, "*batch C n n"]:
         check_grid(u, self.equation, self.N)
         c, F = self.equation.velocity(u, self.x), self.equation.source(u)
         F = torch.zeros_like(u) if F is None else F
-        for i, nu in enumerate(self.equation.nu.tolist()):
-            d = self._extended(u, i - 2, 1 if c is None else 2).diff(dim=i - 2)  # d[i] = u_{i+1} - u_i
-            e = d.diff(dim=i - 2)  # u_{i+1} - 2 u_i + u_{i-1}
-            at = Window(u.shape[i - 2], i - 2)
-            if c is None:
-                F = torch.add(F, e, alpha=nu / self.h**2)
-                continue
-            F = torch.add(F, at(e, 1), alpha=nu / self.h**2)
-            left, right = torch.add(at(d, 1), at(e, 0), alpha=0.5), torch.sub(at(d, 2), at(e, 2), alpha=0.5)
-            F = F.addcmul_(c[i].clamp(min=0), left, value=-1 / self.h).addcmul_(
-                c[i].clamp(max=0), right, value=-1 / self.h
-            )
+        n, h = u.shape[-1], self.h
+        for i, (axis, nu) in enumerate(zip((-2, -1), self.equation.nu.tolist(), strict=True)):
+            d = self._extended(u, axis).diff(dim=axis)  # u_{i+1} - u_i, from i = -2
+            e = d.diff(dim=axis)  # u_{i+1} - 2 u_i + u_{i-1}, from i = -1
+            F = torch.add(F, e.narrow(axis, 1, n), alpha=nu / h**2)
+            if c is not None:
+                left = torch.add(d.narrow(axis, 1, n), e.narrow(axis, 0, n), alpha=0.5)
+                right = torch.sub(d.narrow(axis, 2, n), e.narrow(axis, 2, n), alpha=0.5)
+                F = torch.addcmul(F, c[i].clamp(min=0), left, value=-1 / h)
+                F = torch.addcmul(F, c[i].clamp(max=0), right, value=-1 / h)
         return F
 
-    def _extended(self, u: Tensor, axis: int, width: int) -> Tensor:
-        """u with `width` more points at both ends of an axis: periodic, or 0 where the border is."""
+    def _extended(self, u: Tensor, axis: int) -> Tensor:
+        """u with two more points at both ends of an axis: periodic, or odd about a border where it is 0."""
+        n = u.shape[axis]
         if self.equation.periodic:
-            return torch.cat((u.narrow(axis, self.N - width, width), u, u.narrow(axis, 0, width)), axis)
-        zero = torch.zeros_like(u.narrow(axis, 0, 1))
-        return torch.cat((zero, u, zero), axis)
-
-
-class Window:
-    """n entries along an axis, from a first one."""
-
-    def __init__(self, n: int, axis: int):
-        self.n, self.axis = n, axis
-
-    def __call__(self, d: Tensor, first: int) -> Tensor:
-        return d.narrow(self.axis, first, self.n)
+            return torch.cat((u.narrow(axis, n - 2, 2), u, u.narrow(axis, 0, 2)), axis)
+        first, last = u.narrow(axis, 0, 1), u.narrow(axis, n - 1, 1)
+        zero = torch.zeros_like(first)
+        return torch.cat((-first, zero, u, zero, -last), axis)
 
 
 class Spectral(nn.Module):
@@ -106,8 +130,9 @@ class Spectral(nn.Module):
     """
 
     x: Tensor
+    k: Tensor
 
-    def __init__(self, equation: nn.Module, N: int):
+    def __init__(self, equation: Equation, N: int):
         super().__init__()
         self.equation, self.N = equation, check_cells(N)
         self.n = N if equation.periodic else 2 * N
@@ -127,23 +152,23 @@ class Spectral(nn.Module):
         check_grid(u, self.equation, self.N)
         a = torch.fft.rfft2(u if self.equation.periodic else odd(u))
         a = resized(a, self.n, self.n)  # without the frequency N/2, whose sine the grid does not see
-        k = self.k.to(u)
-        v = self._values(a)
+        k, nu, v = self.k.to(u), self.equation.nu.to(u), self._values(a)
         c, r = self.equation.velocity(v, self.x), self.equation.source(v)
-        F = -sum((nu * q.square() for nu, q in zip(self.equation.nu.to(u), k, strict=True))) * a
+        F = -(nu[0] * k[0] ** 2 + nu[1] * k[1] ** 2) * a
         if c is not None:
-            r = -sum(speed * self._values(1j * q * a) for speed, q in zip(c, k, strict=True)) + (0 if r is None else r)
+            convected = c[0] * self._values(1j * k[0] * a) + c[1] * self._values(1j * k[1] * a)
+            r = -convected if r is None else r - convected
         if r is not None:
-            F = F + resized(torch.fft.rfft2(r), self.fine, self.n) * (self.n / self.fine) ** 2
+            F = F + resized(torch.fft.rfft2(r), self.fine, self.n)
         F = torch.fft.irfft2(F, s=(self.n, self.n))
         return F if self.equation.periodic else F[..., 1 : self.N, 1 : self.N]
 
     def _values(self, a: Tensor) -> Tensor:
-        return torch.fft.irfft2(resized(a, self.n, self.fine) * (self.fine / self.n) ** 2, s=(self.fine, self.fine))
+        return torch.fft.irfft2(resized(a, self.n, self.fine), s=(self.fine, self.fine))
 
 
 def solve(
-    field: nn.Module,
+    field: Upwind | Spectral,
     u0: Float[Tensor, "*batch C n n"],
     dt: float,
     steps: int,
@@ -161,29 +186,36 @@ def solve(
     read      u -> what is kept of a frame, such as every fourth point; all by default
     progress  a title for a bar that is shown after two seconds
 
-    No gradients are recorded. Raises ValueError for dt <= 0 or steps < 0; StabilityWarning where the solution left the
-    finite numbers.
+    No gradients are recorded. Raises ValueError for dt <= 0, steps < 0, or a solution that leaves the finite numbers.
     """
     if steps < 0:
         raise ValueError(f"A trajectory has steps >= 0 frames after the first; got steps={steps}.")
-    bound = scheme.limit * field.max_dt if max_dt is None else check_dt(max_dt)
+    bound = getattr(scheme, "limit", 1.0) * field.max_dt if max_dt is None else check_dt(max_dt)
     k = math.ceil(check_dt(dt) / bound * (1 - 1e-9))
     step = scheme(field, dt / k)
     record = {"u": (lambda u: u) if read is None else (lambda u: read(u).clone())}
-    blocks = u0.flatten(0, -4).split(block(u0)) if u0.ndim > 3 else (u0[None],)
+    blocks = u0.reshape(-1, *u0.shape[-3:]).split(block(u0))
+    torch.empty(KEPT, dtype=torch.float64)  # freed at once; glibc then keeps smaller pieces: half of the time or less
     with torch.no_grad(), bar(len(blocks) * steps, progress) as passed:
 
         def frame(u: Tensor) -> Tensor:
-            u = run(step, u, k=k).u
+            u = whole(run(step, u, k=k)).u
+            if not bool(u.isfinite().all()):
+                raise ValueError(
+                    f"The solution must stay finite; in steps of {dt / k:.3g} it did not. Take shorter ones, by max_dt."
+                )
             passed.update()
             return u
 
-        done = torch.cat([run(frame, u, k=steps, record=record).curves["u"] for u in blocks], 1)
-    if not bool(done[-1].isfinite().all()):
-        warnings.warn(
-            f"The solution left the finite numbers in steps of {dt / k:.3g}. Lower max_dt.", StabilityWarning, 2
-        )
+        done = torch.cat([whole(run(frame, u, k=steps, record=record)).curves["u"] for u in blocks], 1)
     return done.movedim(0, 1).reshape(*u0.shape[:-3], *done.shape[:1], *done.shape[2:]).to(u0.device)
+
+
+def whole(orbit: Trajectory) -> Trajectory:
+    """The orbit; where the keyboard cut it short, and `run` returned what there was, the interrupt again."""
+    if orbit.stopped == "interrupt":
+        raise KeyboardInterrupt
+    return orbit
 
 
 def block(u: Tensor) -> int:
@@ -199,42 +231,6 @@ def bar(total: int, progress: bool | str) -> Any:
     return tqdm(total=total, desc=title, delay=2, leave=False, disable=not progress)
 
 
-# ---- grids and their Fourier series ----------------------------------------------------------------------------------
-
-
-def points(N: int, periodic: bool = True) -> Float[Tensor, "2 n n"]:
-    """(x, y) = (i h, j h), h = 2 pi / N: 0 <= i, j < N, or 0 < i, j < N without the border."""
-    x = torch.arange(0 if periodic else 1, N, dtype=torch.float64) * (PERIOD / N)
-    return torch.stack(torch.meshgrid(x, x, indexing="ij"))
-
-
-def resized(a: Complex[Tensor, "*shape"], n: int, m: int) -> Complex[Tensor, "*shape"]:
-    """The coefficients of `rfft2` on n points a side on m points, |k| < min(n, m)/2; the others are 0.
-
-    Multiply by (m/n)^2 for the same function: `irfft2` divides by the number of points.
-    """
-    K = (min(n, m) - 1) // 2
-    b = a.new_zeros(*a.shape[:-2], m, m // 2 + 1)
-    b[..., : K + 1, : K + 1] = a[..., : K + 1, : K + 1]
-    if K:
-        b[..., -K:, : K + 1] = a[..., -K:, : K + 1]
-    return b
-
-
-def resampled(u: Float[Tensor, "*batch n n"], m: int) -> Float[Tensor, "*batch m m"]:
-    """The Fourier series through u, on m points a side."""
-    n = u.shape[-1]
-    return torch.fft.irfft2(resized(torch.fft.rfft2(u), n, m) * (m / n) ** 2, s=(m, m))
-
-
-def odd(u: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch m m"]:
-    """u inside the square continued by u(-x, y) = u(x, -y) = -u(x, y): N - 1 points a side become 2 N."""
-    for axis in (-2, -1):
-        zero = torch.zeros_like(u.narrow(axis, 0, 1))
-        u = torch.cat((zero, u, zero, -u.flip(axis)), axis)
-    return u
-
-
 def check_cells(N: int) -> int:
     """N >= 5: as many points as a one-sided difference on both sides needs."""
     if N < 5:
@@ -242,12 +238,9 @@ def check_cells(N: int) -> int:
     return N
 
 
-def check_grid(u: Tensor, equation: nn.Module, N: int) -> None:
+def check_grid(u: Tensor, equation: Equation, N: int) -> None:
     """u of shape (*batch, C, N, N) with the equation's C."""
     n = N if equation.periodic else N - 1
     if u.ndim < 3 or u.shape[-3:] != (equation.channels, n, n):
-        where = "" if equation.periodic else f" (the {n} x {n} points inside)"
-        raise ValueError(
-            f"{type(equation).__name__} on {N} x {N} cells has u of shape (*batch, {equation.channels}, {n}, {n}){where}; "
-            f"got shape {tuple(u.shape)}."
-        )
+        name = f"{type(equation).__name__} on {N} x {N} cells" + ("" if equation.periodic else ", border left out,")
+        raise ValueError(f"{name} has u of shape (*batch, {equation.channels}, {n}, {n}); got shape {tuple(u.shape)}.")

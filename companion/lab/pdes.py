@@ -24,10 +24,11 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from companion.flows.schemes import RK4, Euler, Heun
-from companion.lab.pde_solvers import Spectral, Upwind, points, solve
+from companion.flows.schemes import RK4, Euler, Heun, Scheme
+from companion.lab.pde_grid import points
+from companion.lab.pde_solvers import Equation, Spectral, Upwind, solve
 
 __all__ = [
     "Burgers",
@@ -46,14 +47,13 @@ __all__ = [
 
 
 class Recipe(NamedTuple):
-    """How the papers made their data: field and scheme with steps of at most max_dt on `grid` cells a side, read at
-    `coarse` of them, a frame every dt, half of the trajectories from t = start_time; u_0 is noise with frequencies up to
-    `cutoff` (between the two, at random, if there are two), scaled to `size` = max |u_0| for one cutoff and to the
-    deviation `size` of each coefficient for two, plus a constant between -shift and shift; `noise` is relative.
+    """How the papers made their data: a field and a scheme, with steps of at most max_dt, on `grid` cells a side, read
+    at `coarse` of them; a frame every dt; half of the trajectories begin at start_time; noise is relative. The rest is
+    about u_0, see `random_initial` in pde_data.py.
     """
 
-    field: type[nn.Module] = Upwind
-    scheme: type[nn.Module] = Heun
+    field: type[Upwind] | type[Spectral] = Upwind
+    scheme: type[Scheme] = Heun
     max_dt: float = 1 / 1600
     grid: int = 128
     coarse: int = 32
@@ -65,40 +65,6 @@ class Recipe(NamedTuple):
     noise: float = 0.001
 
 
-class Equation(nn.Module):
-    """u_t = -c_1 u_x - c_2 u_y + nu_1 u_xx + nu_2 u_yy + r(u), periodic or with u = 0 on the border."""
-
-    channels: int = 1
-    periodic: bool = True
-    degree: int = 2  # of the products in c u_x and r
-    recipe: Recipe = Recipe()
-    nu: Tensor
-
-    def __init__(self, nu_1: float, nu_2: float):
-        super().__init__()
-        if not (0 < nu_1 < math.inf and 0 < nu_2 < math.inf):
-            raise ValueError(f"A diffusion needs viscosities > 0, or it runs backwards; got nu = ({nu_1}, {nu_2}).")
-        self.register_buffer("nu", torch.tensor([nu_1, nu_2], dtype=torch.float64))
-
-    def velocity(self, u: Float[Tensor, "*batch C n n"], x: Float[Tensor, "2 n n"]) -> tuple[Tensor, Tensor] | None:
-        """(c_1, c_2), broadcastable against u at the points x; None without convection."""
-        return None
-
-    def source(self, u: Float[Tensor, "*batch C n n"]) -> Tensor | None:
-        """r(u), a new tensor; None without source."""
-        return None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The derivatives of order up to two, channel by channel: u, u_x, u_y, u_xx, u_xy, u_yy, v, ..."""
-        return tuple(f"{c}{d}" for c in "uv"[: self.channels] for d in ("", "_x", "_y", "_xx", "_xy", "_yy"))
-
-    @property
-    def terms(self) -> tuple[dict[str, float], ...]:
-        """The true coefficients, one {monomial: number} for each channel; empty where they are no constants."""
-        return ()
-
-
 class Burgers(Equation):
     r"""u_t = -u u_x - v u_y + nu (u_xx + u_yy), v_t = -u v_x - v v_y + nu (v_xx + v_yy).
 
@@ -107,6 +73,7 @@ class Burgers(Equation):
     """
 
     channels = 2
+    recipe = Recipe()
 
     def __init__(self, nu: float = 0.05):
         super().__init__(nu, nu)
@@ -143,6 +110,7 @@ class Heat(Equation):
 class ReactionDiffusionConvection(Burgers):
     r"""u_t = -u u_x - v u_y + nu Lap u + (1 - A) u + beta A v, v_t = ... - beta A u + (1 - A) v, A = u^2 + v^2."""
 
+    beta: Tensor
     degree = 3
     recipe = Recipe(max_dt=1e-4)
 
@@ -166,10 +134,12 @@ class ReactionDiffusionConvection(Burgers):
 
 
 class ConvectionDiffusion(Equation):
-    r"""u_t = a u_x + b u_y + 0.2 u_xx + 0.3 u_yy, a = (cos x + y (2 pi - y) sin y)/2 + 0.6, b = 2 (cos x + sin y) + 0.8.
+    r"""u_t = a u_x + b u_y + 0.2 u_xx + 0.3 u_yy,
 
-    Solved with 30 Fourier modes a side and RK4 in [102]. a has a jump in a_yy at y = 0, where the square closes: its
-    Fourier coefficients decay as k^-3, and so far goes the accuracy of `Spectral`.
+    a = (cos x + y (2 pi - y) sin y)/2 + 0.6,    b = 2 (cos x + sin y) + 0.8.
+
+    [102] solves it with 30 Fourier modes a side, and RK4. Where the square closes, at y = 0, a_yy jumps: the Fourier
+    coefficients of a decay as k^-3, and the error of `Spectral` no faster.
     """
 
     recipe = Recipe(Spectral, RK4, 5e-3, 30, 50, 0.015, 0.0, (4, 7), 0.4, 0.0, 0.015)
@@ -192,6 +162,7 @@ class ConvectionDiffusion(Equation):
 class SinSource(Equation):
     r"""u_t = nu (u_xx + u_yy) + 15 sin u, u = 0 on the border."""
 
+    size: Tensor
     periodic = False
     recipe = Recipe(Upwind, Euler, math.inf, 250, 50, 0.01, 0.0, (4, 7), 0.4, 0.0, 0.01)
 
