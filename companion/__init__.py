@@ -86,6 +86,7 @@ from companion.nets.dense_field import DenseField, exact_trace, hutchinson
 from companion.nets.density import FlowDensity, normal_log_prob
 from companion.nets.depth import BrownianPath, IndependentWeights, RoughPath, SmoothPath, TimeDependent
 from companion.nets.hamiltonian import PlainNet, Potential, SymplecticNet, modified_energy, pieces, rollout_loss
+from companion.nets.interpolant import Interpolant
 from companion.nets.linear_quadratic import LinearQuadratic
 from companion.nets.mean_field import MeanField, brownian, tracking
 from companion.nets.moments import MomentBank
@@ -94,7 +95,10 @@ from companion.nets.neural_ode import NeuralODE, adaptive, augment
 from companion.nets.neural_sde import NeuralSDE, OrnsteinUhlenbeck, PositiveField, energy_distance
 from companion.nets.noisy import ShakeStep, shake_shake, stochastic_depth
 from companion.nets.odenet import LMStep, ODENet, lm_resnet, mlp_resnet, resnet
+from companion.nets.pdenet import Averaged, PDENet, RightSide, feature_names, pdenet
+from companion.nets.pdenet1 import LinearRightSide, PDENet1
 from companion.nets.polynomial import Polynomial
+from companion.nets.regularise import block_loss, check_frames, huber, relative_loss
 from companion.nets.revnet import ReversibleStage, revnet
 from companion.nets.skips import ImplicitSkip
 from companion.nets.symnet import SymNet
