@@ -99,5 +99,3 @@ def blockwise(
         bar.set_postfix(blocks=n, loss=f"{end.loss:.3g}")
     bar.close()
     return history
-
-

@@ -22,13 +22,11 @@ class Minimum(NamedTuple):
     finite: bool
 
 
-class _NotFinite(Exception):  # noqa: N818  ends one call of the optimiser
-    pass
+class _NotFinite(Exception):
+    """Ends one call of the optimiser."""
 
 
-def minimise(
-    loss: Callable[[], Tensor], parameters: Sequence[Tensor], iterations: int, memory: int = 50
-) -> Minimum:
+def minimise(loss: Callable[[], Tensor], parameters: Sequence[Tensor], iterations: int, memory: int = 50) -> Minimum:
     """Set the parameters to those with the least loss() found in so many iterations.
 
     A line search may step to where the loss is no finite number, of a net that blows up. Then L-BFGS begins anew at the
