@@ -90,6 +90,7 @@ from tests.messages_nets import NETS
 from tests.messages_networks_flows import SCHEMES
 from tests.messages_neural_ode import NEURAL_ODES
 from tests.messages_pdenets import PDENETS
+from tests.messages_pdes import PDES
 from tests.messages_variations import FLOWS, VARIATIONS
 
 MARKS = {ord("«"): None, ord("»"): None}
@@ -1005,6 +1006,7 @@ CASES = [
     *(Case(*row) for row in NETS),
     *(Case(*row) for row in CONTROL),
     *(Case(*row) for row in NEURAL_ODES),
+    *(Case(*row) for row in PDES),
     *(Case(*row) for row in PDENETS),
 ]
 NOTHING_CAME = {"a run without k or until"}

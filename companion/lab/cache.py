@@ -134,6 +134,7 @@ def _told(x: Any, code: set[str]) -> Iterator[bytes]:
         for part in x:
             yield from _told(part, code)
     elif isinstance(x, type) or inspect.isfunction(x):
+        x = inspect.unwrap(x)
         yield f"{x.__module__}.{x.__qualname__}".encode()
         for part in x.__mro__ if isinstance(x, type) else (x,):
             root = part.__module__.partition(".")[0]

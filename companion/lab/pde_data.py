@@ -98,7 +98,7 @@ def trajectories(
     field = r.field(copy.deepcopy(equation), grid).to(device)
     read = reader(grid, coarse, equation.periodic)
     u = random_initial(equation, n, grid, seed).to(device)
-    max_dt = min(max_dt, r.scheme.limit * field.max_dt)
+    max_dt = min(max_dt, r.scheme.limit * field.longest(u))
     if start_time > 0 and n > 1:
         early = u[: n // 2]
         early = solve(field, early, start_time, 1, scheme=r.scheme, max_dt=max_dt, progress="up to the start")[:, 1]

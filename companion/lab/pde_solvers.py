@@ -87,8 +87,12 @@ class Upwind(nn.Module):
 
     @property
     def max_dt(self) -> float:
-        """h^2 / (2 (nu_1 + nu_2)): Euler's bound for the diffusion alone; the convection asks for c dt < h, too."""
+        """h^2 / (2 (nu_1 + nu_2)): Euler's bound for the diffusion alone."""
         return self.h**2 / (2 * float(self.equation.nu.sum()))
+
+    def longest(self, u: Tensor) -> float:
+        """1 / (2 (nu_1 + nu_2)/h^2 + 2 max(|c_1| + |c_2|)/h): Euler's bound, the convection at u included."""
+        return 1 / (1 / self.max_dt + 2 * speed(self.equation.velocity(u, self.x)) / self.h)
 
     def forward(self, u: Float[Tensor, "*batch C n n"]) -> Float[Tensor, "*batch C n n"]:
         check_grid(u, self.equation, self.N)
@@ -144,9 +148,13 @@ class Spectral(nn.Module):
 
     @property
     def max_dt(self) -> float:
-        """2 / (nu_1 K^2 + nu_2 K^2), K < N/2 the highest frequency: the bound of Euler's scheme for the diffusion."""
-        K = (self.n - 1) // 2 * self.N / self.n
-        return 2 / (float(self.equation.nu.sum()) * K**2)
+        """2 / (K^2 (nu_1 + nu_2)), K < N/2 the highest frequency: Euler's bound for the diffusion alone."""
+        return 2 / (float(self.k.max()) ** 2 * float(self.equation.nu.sum()))
+
+    def longest(self, u: Tensor) -> float:
+        """2 / (K^2 (nu_1 + nu_2) + K max(|c_1| + |c_2|)): for RK4, whose limit is about the same in all directions."""
+        a = torch.fft.rfft2(u if self.equation.periodic else odd(u))
+        return 2 / (2 / self.max_dt + float(self.k.max()) * speed(self.equation.velocity(self._values(a), self.x)))
 
     def forward(self, u: Float[Tensor, "*batch C n n"]) -> Float[Tensor, "*batch C n n"]:
         check_grid(u, self.equation, self.N)
@@ -180,9 +188,9 @@ def solve(
 ) -> Float[Tensor, "*batch frames C m m"]:
     r"""u(0), u(dt), ..., u(steps dt), shape (*batch, steps + 1, C, n, n): the orbit of a scheme, a frame every dt.
 
-    field     Upwind or Spectral, or any F with `max_dt`
+    field     Upwind or Spectral
     scheme    (F, dt) -> map: Heun, RK4, Euler
-    max_dt    the scheme takes dt/k, k = ceil(dt / max_dt); by default scheme.limit * field.max_dt
+    max_dt    the scheme takes dt/k, k = ceil(dt / max_dt); by default 0.9 scheme.limit * field.longest(u0)
     read      u -> what is kept of a frame, such as every fourth point; all by default
     progress  a title for a bar that is shown after two seconds
 
@@ -190,7 +198,7 @@ def solve(
     """
     if steps < 0:
         raise ValueError(f"A trajectory has steps >= 0 frames after the first; got steps={steps}.")
-    bound = getattr(scheme, "limit", 1.0) * field.max_dt if max_dt is None else check_dt(max_dt)
+    bound = 0.9 * getattr(scheme, "limit", 1.0) * field.longest(u0) if max_dt is None else check_dt(max_dt)
     k = math.ceil(check_dt(dt) / bound * (1 - 1e-9))
     step = scheme(field, dt / k)
     record = {"u": (lambda u: u) if read is None else (lambda u: read(u).clone())}
@@ -221,6 +229,11 @@ def whole(orbit: Trajectory) -> Trajectory:
 def block(u: Tensor) -> int:
     """How many trajectories run together: all on a graphics card, on a processor as many as its cache holds."""
     return max(1, BLOCK // u.shape[-3:].numel()) if u.device.type == "cpu" else u.shape[:-3].numel()
+
+
+def speed(c: tuple[Tensor, Tensor] | None) -> float:
+    """max (|c_1| + |c_2|)."""
+    return 0.0 if c is None else float((c[0].abs() + c[1].abs()).max())
 
 
 def bar(total: int, progress: bool | str) -> Any:
