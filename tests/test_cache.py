@@ -173,17 +173,18 @@ def test_an_interrupted_write_leaves_nothing(home: Path, monkeypatch: pytest.Mon
 
 def test_a_file_appears_whole(home: Path, monkeypatch: pytest.MonkeyPatch):
     """Until the last act nothing has the name under which it is sought."""
-    replace = os.replace
+    replace, seen = os.replace, []
 
     def looked_at(source: str, target: str) -> None:
         assert not Path(target).exists()
         assert Path(source).parent == Path(target).parent  # one file system
         assert cache.read(Path(source)) is not None
         replace(source, target)
+        seen.append(Path(target))
 
     monkeypatch.setattr(os, "replace", looked_at)
     cached(squares)(3)
-    assert len(files(home)) == 1
+    assert files(home) == seen
 
 
 def test_a_folder_that_cannot_be_written_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -110,6 +110,8 @@ BLOCKS = "tests/test_blocks.py::"
 ODENETS = "tests/test_odenet.py::"
 TRAINING = "tests/test_train.py::"
 DATASETS = "tests/test_datasets.py::"
+PDES = "tests/test_pdes.py::"
+CACHE = "tests/test_cache.py::"
 MOMENTS = "tests/test_moments.py::"
 SYMNET = "tests/test_symnet.py::"
 MESSAGES = "tests/test_messages.py::test_bad_input_is_answered_by_the_rule_what_came_and_a_remedy"
@@ -1630,6 +1632,139 @@ MUTANTS = [
         "lab/datasets.py",
         {"torch.stack([p, -q.sin()], -1)": "torch.stack([p, q.sin()], -1)"},
         DATASETS + "test_the_pendulum_swings_as_scipy_says",
+    ),
+    # equations, data, and what is kept of them
+    Mutant(
+        "the wind comes from the other side",
+        "lab/pde_solvers.py",
+        {"c[i].clamp(min=0), left": "c[i].clamp(max=0), left", "c[i].clamp(max=0), right": "c[i].clamp(min=0), right"},
+        PDES + "test_upwind_by_rolls[Burgers]",
+    ),
+    Mutant(
+        "the upwind differences are of first order",
+        "lab/pde_solvers.py",
+        {"e.narrow(axis, 0, n), alpha=0.5)": "e.narrow(axis, 0, n), alpha=0.0)"},
+        PDES + "test_upwind_has_order_2_on_burgers",
+    ),
+    Mutant(
+        "the velocity of the other axis",
+        "lab/pdes.py",
+        {"return u[..., :1, :, :], u[..., 1:, :, :]": "return u[..., 1:, :, :], u[..., :1, :, :]"},
+        PDES + "test_the_series_is_the_polynomial_of_the_true_terms[Burgers]",
+    ),
+    Mutant(
+        "products are formed on the grid itself",
+        "lab/pde_solvers.py",
+        {"2 * math.ceil((equation.degree + 1) * self.n / 4)": "self.n"},
+        PDES + "test_products_are_not_aliased",
+    ),
+    Mutant(
+        "cubes are formed as if they were squares",
+        "lab/pdes.py",
+        {"    degree = 3\n": "    degree = 2\n"},
+        PDES + "test_products_are_not_aliased",
+    ),
+    Mutant(
+        "nu_1 damps along y",
+        "lab/pde_solvers.py",
+        {"nu[0] * k[0] ** 2 + nu[1] * k[1] ** 2": "nu[1] * k[0] ** 2 + nu[0] * k[1] ** 2"},
+        PDES + "test_the_series_with_variable_coefficients",
+    ),
+    Mutant(
+        "1/h for 1/h^2",
+        "lab/pde_solvers.py",
+        {"alpha=nu / h**2": "alpha=nu / h"},
+        PDES + "test_heat_is_solved_exactly",
+    ),
+    Mutant(
+        "the border has the value beside it, not 0",
+        "lab/pde_solvers.py",
+        {"zero = torch.zeros_like(first)\n        return": "zero = first\n        return"},
+        PDES + "test_five_points_keep_a_sine_and_damp_it_as_they_should",
+    ),
+    Mutant(
+        "beta turns the wrong way",
+        "lab/pdes.py",
+        {"u[..., 1:, :, :], -u[..., :1, :, :]), -3)": "-u[..., 1:, :, :], u[..., :1, :, :]), -3)"},
+        PDES + "test_the_sources_number_by_number",
+    ),
+    Mutant(
+        "a is a function of y for x",
+        "lab/pdes.py",
+        {"a = (x[0].cos() + y * (2 * math.pi - y)": "a = (y.cos() + y * (2 * math.pi - y)"},
+        PDES + "test_the_sources_number_by_number",
+    ),
+    Mutant(
+        "the longest step forgets the convection",
+        "lab/pde_solvers.py",
+        {"return 1 / (1 / self.max_dt + 2 *": "return 1 / (1 / self.max_dt + 0 *"},
+        PDES + "test_the_longest_step_is_stable_and_not_far_from_the_longest_that_is[Upwind-Burgers]",
+    ),
+    Mutant(
+        "an interrupt leaves a shorter film",
+        "lab/pde_solvers.py",
+        {'if orbit.stopped == "interrupt":': "if False:"},
+        PDES + "test_an_interrupt_leaves_no_shorter_film",
+    ),
+    Mutant(
+        "the points inside are read one too early",
+        "lab/pde_data.py",
+        {"first = 0 if periodic else factor - 1": "first = 0"},
+        PDES + "test_the_border_is_left_out_of_the_data",
+    ),
+    Mutant(
+        "all trajectories begin late",
+        "lab/pde_data.py",
+        {"early = u[: n // 2]\n": "early = u[:n]\n", "torch.cat((early, u[n // 2 :]))": "early"},
+        PDES + "test_frames_are_the_solution_at_some_points",
+    ),
+    Mutant(
+        "the noise is relative to each frame",
+        "lab/pde_data.py",
+        {"u[:, :1].std(": "u.std("},
+        PDES + "test_the_noise_is_relative_to_the_first_frame",
+    ),
+    Mutant(
+        "the noise moves with the caller's random numbers",
+        "lab/pde_data.py",
+        {", generator=torch.Generator().manual_seed(2 * seed + 1)": ""},
+        PDES + "test_a_seed_is_a_film_to_the_last_bit",
+    ),
+    Mutant(
+        "a half-written file is believed",
+        "lab/cache.py",
+        {"if content[:32] != hashlib.sha256(content[32:]).digest():": "if False:"},
+        CACHE + "test_a_damaged_file_is_computed_again",
+    ),
+    Mutant(
+        "a file grows under its own name",
+        "lab/cache.py",
+        {
+            'with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:': (
+                'with open(path, "wb") as file:'
+            ),
+            "            part = file.name\n": "",
+            "        os.replace(part, path)\n": "",
+        },
+        CACHE + "test_a_file_appears_whole",
+    ),
+    Mutant(
+        "the hash leaves the sources out",
+        "lab/cache.py",
+        {"*(_text(path) for path in sorted(_closure(frozenset(modules))))": ""},
+        CACHE + "test_the_key_changes_with_the_sources_and_the_versions",
+    ),
+    Mutant(
+        "modules are told by their parameters alone",
+        "lab/cache.py",
+        {"yield from _told(type(x), code)": "pass"},
+        CACHE + "test_different_values_have_different_keys",
+    ),
+    Mutant(
+        "an error of the disk ends the lesson",
+        "lab/cache.py",
+        {"    except OSError as error:\n        _say": "    except ZeroDivisionError as error:\n        _say"},
+        CACHE + "test_a_full_disk",
     ),
     # the schemes of Section 5.1
     Mutant(
