@@ -14,6 +14,8 @@
     diagnose  same, adjoint_gap                              what the diagnoses of the exercises are made of
     datasets  digits, mnist1d, pendulum, lorenz              data to learn from; Split, Trajectories
     textures  shapes_and_textures                            ten classes of pictures, drawn from closed forms
+    pdes      Burgers, Heat, ..., Upwind, Spectral, solve    the equations of the PDE-Nets, and two ways to solve them
+    pde_data  frames                                         their data, with noise; cache: what is kept of them on disk
     train     train, History                                 the training loop; augment: flip, shift
     robust    robust_train                                   ... against attacks, with any method's gradients
     score     evaluate, Score                                error and loss of a net
@@ -43,6 +45,18 @@ from companion.lab.images import (
 )
 from companion.lab.live import film, live
 from companion.lab.machine import device, facts, set_threads
+from companion.lab.pde_data import Data, frames
+from companion.lab.pdes import (
+    Burgers,
+    ConvectionDiffusion,
+    Heat,
+    ReactionDiffusionConvection,
+    SinSource,
+    Spectral,
+    Upwind,
+    cole_hopf,
+    solve,
+)
 from companion.lab.quality import best_weight, psnr, ssim
 from companion.lab.raster import beside, pixels
 from companion.lab.results import store, stored
@@ -96,6 +110,17 @@ __all__ = [
     "pendulum",
     "lorenz",
     "shapes_and_textures",
+    "Burgers",
+    "ConvectionDiffusion",
+    "Heat",
+    "ReactionDiffusionConvection",
+    "SinSource",
+    "Spectral",
+    "Upwind",
+    "cole_hopf",
+    "solve",
+    "frames",
+    "Data",
     "train",
     "History",
     "robust_train",
