@@ -6,14 +6,25 @@ from typing import Any
 import torch
 
 from companion import (
+    Averaged,
+    Euler,
+    Interpolant,
+    LinearRightSide,
     MomentBank,
+    PDENet1,
     Polynomial,
+    RightSide,
     SymNet,
     accuracy_of,
+    block_loss,
     central,
+    check_frames,
     constrained,
     degrees_of_freedom,
+    huber,
     moment_matrix,
+    pdenet,
+    relative_loss,
     upwind,
 )
 from companion.nets.polynomial import basis
@@ -167,4 +178,191 @@ SYMNETS: list[Row] = [
     ),
 ]
 
-PDENETS: list[Row] = [*MOMENTS, *SYMNETS]
+NET = pdenet(h=0.2, dt=0.01)
+ONE = MomentBank([(0, 0), (1, 0)], N=3)
+SURFACES = Interpolant(0.0, 1.0, mesh=1, dim=2, several=(2,))
+RISING = torch.linspace(0, 1, 16)[:, None].expand(3, 5, 2, 16, 16)
+
+
+def waves(**bad: float) -> torch.Tensor:
+    """Five frames of sin(x) cos(y) on 16 x 16 points."""
+    x = 2 * torch.pi * torch.arange(16) / 16
+    u = (x.sin()[:, None] * x.cos()).expand(3, 5, 2, 16, 16).clone()
+    for value in bad.values():
+        u[1, 2, 0, 3, 4:6] = value
+    return u
+
+
+NETS_FOR_PDES: list[Row] = [
+    (
+        "a response of other features",
+        lambda: RightSide(ONE, SymNet(3)),
+        ValueError,
+        "C outputs for C components of u, and 2 C inputs, their derivatives; got «1 outputs, 3 inputs».",
+    ),
+    (
+        "one response for two components",
+        lambda: RightSide(ONE, SymNet(4)),
+        ValueError,
+        "got «1 outputs, 4 inputs».",
+    ),
+    (
+        "a polynomial without an axis for its outputs",
+        lambda: RightSide(ONE, Polynomial(torch.eye(2, dtype=torch.long), ONES(2))),
+        ValueError,
+        "got «0 outputs, 2 inputs». The coefficients of a Polynomial are (C, monomials).",
+    ),
+    (
+        "three responses for one bank",
+        lambda: RightSide(ONE, SymNet(2, nets=3)),
+        ValueError,
+        "As many responses as banks: got a bank with nets=None, a SymNet with «nets=3».",
+    ),
+    (
+        "a scalar for a vector equation",
+        lambda: NET(ONES(4, 1, 16, 16)),
+        ValueError,
+        "u has shape (*batch, 2, N1, N2) on a plane; got shape «(4, 1, 16, 16)».",
+    ),
+    ("half a block", lambda: NET(waves()[:, 0], k=0.5), ValueError, "a whole number k >= 0 of blocks; got «k=0.5»."),
+    ("blocks backwards", lambda: NET.maps(-1), ValueError, "k >= 0 of blocks; got «k=-1»."),
+    ("blocks of no time", lambda: pdenet(dt=0.0), ValueError, "The time step must be finite and > 0; got «dt=0.0»."),
+    ("a PDE-Net of even filters", lambda: pdenet(N=6), ValueError, "so N is odd; got «N=6»."),
+    (
+        "a derivative for an average",
+        lambda: Averaged(Euler(torch.sin, 0.1), ONE),
+        ValueError,
+        "The average is one filter, of order 0; got a bank with the orders «[(0, 0), (1, 0)]».",
+    ),
+    (
+        "coefficients for other filters",
+        lambda: LinearRightSide(MomentBank([(2, 0)]), SURFACES, 8),
+        ValueError,
+        "two dimensions with several=(1,); got «several=(2,) in 2 dimension(s)».",
+    ),
+    (
+        "a source in the plane",
+        lambda: LinearRightSide(ONE, SURFACES, 8, SURFACES),
+        ValueError,
+        "an Interpolant in one dimension with several=(); got «several=(2,) in 2 dimension(s)».",
+    ),
+    (
+        "a field of another size than the coefficients",
+        lambda: PDENet1(grid=8, dt=0.1, mesh=1)(ONES(2, 1, 9, 9)),
+        ValueError,
+        "The coefficients live on 8 x 8 points, so does u, (*batch, 8, 8); got shape «(2, 1, 9, 9)».",
+    ),
+    (
+        "a mesh from right to left",
+        lambda: Interpolant(1.0, 0.0),
+        ValueError,
+        "covers an interval [a, b] with a < b; got «[1.0, 0.0]».",
+    ),
+    (
+        "a mesh of constants",
+        lambda: Interpolant(0.0, 1.0, degree=0),
+        ValueError,
+        "one cell or more, a degree >= 1 and one or two variables; got mesh=20, «degree=0», dim=1.",
+    ),
+    (
+        "too few nodal values",
+        lambda: Interpolant(0.0, 1.0, mesh=4, values=ONES(5)),
+        ValueError,
+        "each of the 4 x 2 + 1 nodes along an axis, shape (9,); got shape «(5,)». `nodes()` says where they are.",
+    ),
+    (
+        "points in space",
+        lambda: SURFACES(ONES(7, 3)),
+        ValueError,
+        "Points of the plane have shape (*points, 2); got shape «(7, 3)».",
+    ),
+    ("whole points", lambda: Interpolant(0.0, 1.0)(torch.arange(3)), ValueError, "at real numbers; got «torch.int64»."),
+    ("a bottom of no width", lambda: huber(ONES(3), 0.0), ValueError, "of half-width s > 0; got «s=0.0»."),
+    (
+        "a loss of one frame",
+        lambda: block_loss(NET, waves()[:, :1], 0.01),
+        ValueError,
+        "two frames or more, (*batch, n + 1, C, N1, N2) on a plane; got shape «(3, 1, 2, 16, 16)».",
+    ),
+    (
+        "a loss at another dt",
+        lambda: block_loss(NET, waves(), 0.02),
+        ValueError,
+        "got «dt=0.02» for the data and dt=0.01 of a block. Make the net with dt=0.02, or choose frames that fit.",
+    ),
+    (
+        "the end of another field",
+        lambda: relative_loss(NET, waves()[:, 0], waves()[0, 0], 1),
+        ValueError,
+        "the same fields at two times; got shapes (3, 2, 16, 16) and «(2, 16, 16)».",
+    ),
+    (
+        "frames of whole numbers",
+        lambda: check_frames(torch.ones(3, 1, 8, 8, dtype=torch.long), 0.1, 0.1),
+        ValueError,
+        "Frames are real numbers of shape (*batch, frames, C, N1, N2); got shape (3, 1, 8, 8) of «torch.int64».",
+    ),
+    (
+        "frames with NaN",
+        lambda: check_frames(waves(bad=float("nan")), 0.01, 0.2),
+        ValueError,
+        "Frames must be finite; «2 of 7680» entries are NaN or infinite. Leave out the trajectories they are in",
+    ),
+    (
+        "too few frames",
+        lambda: check_frames(waves(), 0.01, 0.2, blocks=6),
+        ValueError,
+        "n blocks are fitted to n + 1 frames in a row, n >= 1; got «blocks=6 and 5 frames». Take at most 4 blocks, or",
+    ),
+    (
+        "one frame",
+        lambda: check_frames(waves()[:, :1], 0.01, 0.2),
+        ValueError,
+        "got «blocks=1 and 1 frames». Take more frames, or make longer trajectories.",
+    ),
+    ("no block", lambda: check_frames(waves(), 0.01, 0.2, blocks=0), ValueError, "got «blocks=0» and 5 frames. Take b"),
+    (
+        "frames at other times than the blocks",
+        lambda: check_frames(waves(), 0.015, 0.2, net=NET),
+        ValueError,
+        "got «dt=0.015» for the data and dt=0.01 of a block. Make the net with dt=0.015, or choose frames that fit.",
+    ),
+    (
+        "another grid than that of the filters",
+        lambda: check_frames(waves(), 0.01, 0.1, net=NET),
+        ValueError,
+        "The step of the filters is that of the data; got «h=0.1» for the data and h=0.2 of the filters. Make the net",
+    ),
+    (
+        "frames at uneven times",
+        lambda: check_frames(waves(), [0.0, 0.1, 0.3], 0.2),
+        ValueError,
+        "The frames must be equidistant; got steps from 0.1 to «0.2». Interpolate u to a uniform grid, or choose those",
+    ),
+    (
+        "an uneven grid",
+        lambda: check_frames(waves(), 0.01, torch.linspace(0, 1, 16) ** 2),
+        ValueError,
+        "The grid points must be equidistant; got steps from «0.00444445» to 0.128889.",
+    ),
+    (
+        "frames that go back in time",
+        lambda: check_frames(waves(), -0.01, 0.2),
+        ValueError,
+        "The step between frames is a number > 0, or is read off their increasing times; got «-0.01».",
+    ),
+    (
+        "a ramp taken for periodic",
+        lambda: check_frames(RISING, 0.01, 0.2),
+        ValueError,
+        "along «x (axis -2)» it jumps by 1 across the border and by at most 0.0667 inside. Is the domain a full pe",
+    ),
+    (
+        "the end of the period twice",
+        lambda: check_frames(torch.cat([waves(), waves()[..., :1]], -1), 0.01, 0.2),
+        ValueError,
+        "line along «y (axis -1)» are the same: a periodic grid ends one step before the period does. Leave out",
+    ),
+]
+
+PDENETS: list[Row] = [*MOMENTS, *SYMNETS, *NETS_FOR_PDES]

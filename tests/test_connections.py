@@ -21,6 +21,7 @@ Thm 4.1   minimisers tend to the exact one of a disc; entrywise to another's; wh
 (5.2)     the heavy ball with momentum -alpha, stable for -1 < alpha <= 1: layers ~ kappa^{1/2}
 (5.3)     its limit (1 + alpha) u' = F and its modified equation, at rates 1 and 2
 Sec 5.1   training is control: back-propagation is the costate, MSA and EMSA, YOPO is the first layer's Hamiltonian
+(5.4)     a linear PDE-Net is a ResNet of convolutions; F_Theta is F(u, Du) up to O(h^r), whatever moments are free
 (5.5)     a moment matrix is the table of Prop 4.1's constants: framelets are such filters, every entry fixed
 (5.6)     ... and of the symbol's Taylor coefficients at 0, from which the filter comes back
 (5.7)     the first free entries are the error: h^r sum m_beta D^beta u, for r = 1 and 2; correlation, not convolution
@@ -85,9 +86,11 @@ from companion import (
     Neumann,
     ODENet,
     PartialFourier,
+    Polynomial,
     Rational,
     Regularised,
     Reversible,
+    RightSide,
     Scharr,
     Shape,
     ShockFilter,
@@ -108,6 +111,7 @@ from companion import (
     diffusivity_from,
     edge_cost,
     extension_residual,
+    feature_names,
     frame_diffusion,
     frame_fourth_order,
     frame_shock,
@@ -123,6 +127,7 @@ from companion import (
     mean_edge_cost,
     moment_matrix,
     momentum,
+    pdenet,
     pgd,
     recovery,
     refinable,
@@ -1790,6 +1795,45 @@ def test_51_propagating_once_is_the_hamiltonian_of_the_first_layer() -> None:
     with count_passes(net) as calls:
         YOPO(net, 0.2, 0.05, 4, 3, generator=seeds())(x, y)
     assert calls == [4 * (3 + 2), 4, 4, 4, 4]
+
+
+# ---- Section 5.2: PDE-Nets ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.paper("(5.4)", "(5.1)")
+def test_54_a_linear_pde_net_is_a_residual_network_of_convolutions() -> None:
+    """A SymNet without products: u + dt (sum_alpha c_alpha h^{-|alpha|} Q_alpha u + f) is u + conv(u, K) + b, block
+    after block, as networks are written, for two components, with one K of shape (2, 2, 5, 5)."""
+    net = pdenet(channels=2, h=0.2, dt=0.01, hidden=0, upwind=False)
+    with torch.no_grad():
+        for p in net.parameters():
+            p.copy_(random(*p.shape) / 10)
+    c = net.F.response.weight[:, 0].unflatten(-1, (2, 6))
+    size = 0.2 ** torch.tensor([-sum(alpha) for alpha in net.F.bank.orders], dtype=torch.float64)
+    K, b = 0.01 * torch.einsum("oif,f,fkl->oikl", c, size, net.F.bank.taps()), 0.01 * net.F.response.bias[:, 0]
+    u = u0 = random(3, 2, 8, 9)
+    for _ in range(4):
+        u = u + nn.functional.conv2d(nn.functional.pad(u, (2, 2, 2, 2), "circular"), K, b)
+    torch.testing.assert_close(run(net.maps(4), u0).u, u, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.paper("(5.4)", "(5.7)")
+@pytest.mark.parametrize("upwind", [False, True], ids=["central", "pseudo-upwind"])
+@pytest.mark.parametrize("accuracy", [1, 2, 3])
+def test_54_is_the_equation_whatever_is_free(accuracy: int, upwind: bool) -> None:
+    """Burgers' equation as a polynomial of features whose filters have random free moments: F_Theta(u) - F(u, Du) =
+    O(h^r), F by the exact derivatives of u = sin(2 pi x) cos(2 pi y + 1), v = u + 1/2."""
+    names, orders, errors = feature_names(2), [(0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2)], []
+    terms = [{f"u*{c}_x": -1.0, f"v*{c}_y": -1.0, f"{c}_xx": 0.05, f"{c}_yy": 0.05} for c in "uv"]
+    for N in (128, 256):
+        F = RightSide(MomentBank(orders, 5, accuracy, 1 / N), Polynomial.of(*terms, names=names), upwind)
+        with torch.no_grad():
+            F.bank.free.copy_(torch.linspace(-1, 1, len(F.bank.free)).cos())
+        u, u_x, u_y, u_xx, _, u_yy = (derivative(alpha, *grid(N)) for alpha in orders)
+        v = u + 0.5
+        exact = -u * u_x - v * u_y + 0.05 * (u_xx + u_yy)
+        errors.append((F(torch.stack([u, v])).detach() - exact).abs().max().item())
+    assert np.log2(errors[0] / errors[1]) == pytest.approx(accuracy, abs=0.15)
 
 
 # ---- Section 5.2: moment matrices --------------------------------------------------------------------------------

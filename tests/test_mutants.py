@@ -113,6 +113,8 @@ DATASETS = "tests/test_datasets.py::"
 PDES = "tests/test_pdes.py::"
 CACHE = "tests/test_cache.py::"
 MOMENTS = "tests/test_moments.py::"
+PDENET = "tests/test_pdenet.py::"
+PDENET1 = "tests/test_pdenet1.py::"
 SYMNET = "tests/test_symnet.py::"
 MESSAGES = "tests/test_messages.py::test_bad_input_is_answered_by_the_rule_what_came_and_a_remedy"
 
@@ -2331,6 +2333,138 @@ MUTANTS = [
         "nets/polynomial.py",
         {"self.coefficients / powers.prod(-1)": "self.coefficients * powers.prod(-1)"},
         SYMNET + "test_pruned_and_rescaled",
+    ),
+    Mutant(
+        "the side away from the wind",
+        "nets/pdenet.py",
+        {"s.select(-2, i) > 0": "s.select(-2, i) < 0"},
+        PDENET + "test_the_step_is_the_finite_difference_scheme",
+    ),
+    Mutant(
+        "the other side has the other sign",
+        "nets/pdenet.py",
+        {"other = [-q.select": "other = [q.select"},
+        PDENET + "test_the_step_is_the_finite_difference_scheme",
+    ),
+    Mutant(
+        "the other side is turned about y",
+        "nets/pdenet.py",
+        {".flip(axis - dim)": ".flip(-1)"},
+        PDENET + "test_the_right_side_point_by_point",
+    ),
+    Mutant(
+        "all components ask the first equation",
+        "nets/pdenet.py",
+        {".select(-3, c) for c": ".select(-3, 0) for c"},
+        PDENET + "test_the_right_side_point_by_point",
+    ),
+    Mutant(
+        "a component asks the first one's equation",
+        "nets/pdenet.py",
+        {"grad(y[c].sum()": "grad(y[0].sum()"},
+        PDENET + "test_the_right_side_point_by_point",
+    ),
+    Mutant(
+        "features in the order of the derivatives",
+        "nets/pdenet.py",
+        {"torch.stack(rows[:F], -2)": "torch.stack(rows[:F], -3)"},
+        PDENET + "test_the_right_side_point_by_point",
+    ),
+    Mutant(
+        "a block of twice the time",
+        "nets/pdenet.py",
+        {"step = scheme(F, dt)": "step = scheme(F, 2 * dt)"},
+        PDENET + "test_the_step_is_the_finite_difference_scheme",
+    ),
+    Mutant(
+        "an average besides u",
+        "nets/pdenet.py",
+        {".squeeze(-1 - self.average.dim) - u)": ".squeeze(-1 - self.average.dim))"},
+        PDENET + "test_an_average_takes_the_place_of_u",
+    ),
+    Mutant(
+        "a misfit not divided by dt",
+        "nets/regularise.py",
+        {"- later) / dt).square()": "- later)).square()"},
+        PDENET + "test_the_loss_written_out",
+    ),
+    Mutant(
+        "the mean over the blocks",
+        "nets/regularise.py",
+        {"loss = n * (off.mean()": "loss = (off.mean()"},
+        PDENET + "test_the_loss_written_out",
+    ),
+    Mutant(
+        "frozen filters are punished",
+        "nets/regularise.py",
+        {"if moments and net.F.bank.free_moments.requires_grad:": "if moments:"},
+        PDENET + "test_the_loss_written_out",
+    ),
+    Mutant(
+        "a corner in Huber's function",
+        "nets/regularise.py",
+        {"x.abs() - s / 2)": "x.abs() - s)"},
+        PDENET + "test_huber",
+    ),
+    Mutant(
+        "relative to the last frame",
+        "nets/regularise.py",
+        {"mean / u0.var": "mean / uT.var"},
+        PDENET + "test_the_loss_of_the_last_frame",
+    ),
+    Mutant(
+        "one block too many",
+        "nets/regularise.py",
+        {"blocks > steps:": "blocks > steps + 1:"},
+        PDENET + "test_n_blocks_need_n_plus_1_frames",
+    ),
+    Mutant(
+        "periodic along y is enough",
+        "nets/regularise.py",
+        {"for axis in (-2, -1):": "for axis in (-1,):"},
+        PDENET + "test_a_jump_across_the_border_is_seen_along_either_axis",
+    ),
+    Mutant(
+        "the border is compared with a mean",
+        "nets/regularise.py",
+        {"float(size[1:].max())": "float(size[1:].mean() / 2)"},
+        PDENET + "test_periodic_frames_pass",
+    ),
+    Mutant(
+        "coefficients c(y, x)",
+        "nets/pdenet1.py",
+        {"self.interpolant.values @ self.A.mT": "self.interpolant.values.mT @ self.A.mT"},
+        PDENET1 + "test_the_step_by_loops",
+    ),
+    Mutant(
+        "an equation without its source",
+        "nets/pdenet1.py",
+        {"return rate + self.source(u)": "return rate"},
+        PDENET1 + "test_the_step_by_loops",
+    ),
+    Mutant(
+        "an average that keeps first moments",
+        "nets/pdenet1.py",
+        {"MomentBank([(0, 0)], N, 1, h": "MomentBank([(0, 0)], N, 2, h"},
+        PDENET1 + "test_the_terms_are_those_of_order_one_to_four",
+    ),
+    Mutant(
+        "cells that overlap",
+        "nets/interpolant.py",
+        {"first = cell.long() * d": "first = cell.long()"},
+        PDENET1 + "test_a_line_against_scipy",
+    ),
+    Mutant(
+        "Lagrange's polynomials without a sign",
+        "nets/interpolant.py",
+        {"((-1) ** (d - j) * math": "(math"},
+        PDENET1 + "test_a_line_against_scipy",
+    ),
+    Mutant(
+        "extrapolation",
+        "nets/interpolant.py",
+        {".clamp(0, self.mesh)": ".clamp(-1, self.mesh + 1)"},
+        PDENET1 + "test_it_is_continuous_across_cells_and_constant_outside",
     ),
 ]
 

@@ -396,6 +396,13 @@ def test_periodic_frames_pass() -> None:
     assert check_frames(torch.ones(2, 1, 8, 8), DT, H, blocks=1) == (DT, H)
 
 
+def test_n_blocks_need_n_plus_1_frames() -> None:
+    u = wave(16, 0)[:, :1].expand(-1, 4, -1, -1, -1)
+    assert check_frames(u, DT, H, blocks=3) == (DT, H)
+    with pytest.raises(ValueError, match="at most 3 blocks"):
+        check_frames(u, DT, H, blocks=4)
+
+
 def test_times_and_coordinates_give_the_steps() -> None:
     u = wave(32, 0)
     x = [0.1 + 0.2 * i for i in range(32)]

@@ -83,7 +83,7 @@ class RightSide(nn.Module):
         if inputs == 0 or inputs % filters or outputs != self.channels:
             raise ValueError(
                 f"The response has C outputs for C components of u, and {filters} C inputs, their derivatives; got "
-                f"{outputs} outputs, {inputs} inputs. (The coefficients of a Polynomial have shape (C, monomials).)"
+                f"{outputs} outputs, {inputs} inputs. The coefficients of a Polynomial are (C, monomials)."
             )
         nets = response.nets if isinstance(response, SymNet) else bank.nets
         if nets != bank.nets:
