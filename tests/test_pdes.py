@@ -504,6 +504,27 @@ def test_a_seed_is_a_film_to_the_last_bit():
     assert frames(equation, seed=3, **options).equation is equation
 
 
+def derivative(u: Tensor, i: int, j: int) -> Tensor:
+    n = u.shape[-1]
+    k = 1j * torch.fft.fftfreq(n, 1 / n, dtype=u.dtype)
+    return torch.fft.ifft2(torch.fft.fft2(u) * k[:, None] ** i * k**j).real
+
+
+def test_the_error_of_the_fine_grid_is_in_the_data():
+    """u_t = c_1 u u_x + c_2 v u_y + c_3 u_xx + c_4 u_yy by least squares, all derivatives exact."""
+    errors = []
+    for grid in (128, 256):
+        options = {"grid": grid, "coarse": grid, "dt": 0.0025, "noise": 0.0, "start_time": 0.0, "cache": False}
+        film = frames(Burgers(), n=2, steps=4, **options).u
+        u_t = (film[:, 0] - 8 * film[:, 1] + 8 * film[:, 3] - film[:, 4])[:, 0] / (12 * 0.0025)
+        u, v = film[:, 2].unbind(1)
+        features = [u * derivative(u, 1, 0), v * derivative(u, 0, 1), derivative(u, 2, 0), derivative(u, 0, 2)]
+        c = torch.linalg.lstsq(torch.stack([f.flatten() for f in features], 1), u_t.reshape(-1, 1)).solution[:, 0]
+        errors.append((c - torch.tensor([-1.0, -1.0, 0.05, 0.05])).tolist())
+    assert all(-0.015 < e < -0.005 for e in errors[0][:2]) and all(0 < e < 0.001 for e in errors[0][2:]), errors
+    assert all(3 < a / b < 5 for a, b in zip(errors[0][:2], errors[1][:2], strict=True)), errors
+
+
 def test_eight_films_of_burgers_take_seconds():
     frames(Burgers(), n=1, steps=1, start_time=0.0, cache=False)
     begin = time.process_time()

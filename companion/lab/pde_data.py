@@ -7,6 +7,10 @@ Trajectories are computed on a fine grid and read at some of its points; noise c
 data to the last bit, whether they are computed or come from the disk (cache.py), and the same noise-free data whatever
 the noise. Nothing is downloaded.
 
+The differences of the fine grid have an error of their own, which a learned equation learns. Fitted with exact
+derivatives, Burgers' data on 128 x 128 cells have about -1.01 for -1, and from 0.0502 to 0.0506 for 0.05; on 256 x 256
+the first error is a quarter of that.
+
 Paper: Section 5.2, [101], [102].  Notebooks: 12, 13.
 """
 
@@ -66,6 +70,7 @@ def frames(
     Raises ValueError for n < 1, steps < 0, dt <= 0, start_time < 0, noise < 0, a coarse grid of fewer than 5
     cells or, where u has a border, one that is no part of the fine one.
 
+    >>> from companion.lab.pdes import Burgers
     >>> frames(Burgers(), n=2, steps=1, grid=32, coarse=16, start_time=0, cache=False).u.shape
     torch.Size([2, 2, 2, 16, 16])
     """

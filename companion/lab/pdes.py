@@ -79,10 +79,12 @@ class Burgers(Equation):
         super().__init__(nu, nu)
 
     def velocity(self, u: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(u, v): the flow carries itself."""
         return u[..., :1, :, :], u[..., 1:, :, :]
 
     @property
     def terms(self) -> tuple[dict[str, float], ...]:
+        """-u u_x - v u_y + nu (u_xx + u_yy), and the same for v."""
         nu = float(self.nu[0])
         return tuple({f"u*{w}_x": -1.0, f"v*{w}_y": -1.0, f"{w}_xx": nu, f"{w}_yy": nu} for w in "uv")
 
@@ -104,6 +106,7 @@ class Heat(Equation):
 
     @property
     def terms(self) -> tuple[dict[str, float], ...]:
+        """nu (u_xx + u_yy)."""
         return ({"u_xx": float(self.nu[0]), "u_yy": float(self.nu[1])},)
 
 
@@ -119,12 +122,14 @@ class ReactionDiffusionConvection(Burgers):
         self.register_buffer("beta", torch.tensor(float(beta), dtype=torch.float64))
 
     def source(self, u: Tensor) -> Tensor:
+        """(1 - A) u + beta A v | (1 - A) v - beta A u."""
         A = u.square().sum(-3, keepdim=True)
         turned = torch.cat((u[..., 1:, :, :], -u[..., :1, :, :]), -3)
         return u - A * (u - self.beta.to(u) * turned)
 
     @property
     def terms(self) -> tuple[dict[str, float], ...]:
+        """Burgers' terms, and A u = u^3 + u v^2, A v = u^2 v + v^3 multiplied out."""
         b = float(self.beta)
         more = (
             {"u": 1.0, "u**3": -1.0, "u*v**2": -1.0, "u**2*v": b, "v**3": b},
@@ -148,6 +153,7 @@ class ConvectionDiffusion(Equation):
         super().__init__(nu_1, nu_2)
 
     def velocity(self, u: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(-a, -b)."""
         a, b = self.coefficients(x.to(u))
         return -a, -b
 
@@ -171,6 +177,7 @@ class SinSource(Equation):
         self.register_buffer("size", torch.tensor(float(size), dtype=torch.float64))
 
     def source(self, u: Tensor) -> Tensor:
+        """15 sin u."""
         return self.size.to(u) * u.sin()
 
 
