@@ -155,14 +155,6 @@ class Averaged(nn.Module):
             raise ValueError(f"The average is one filter, of order 0; got a bank with the orders {average.orders}.")
         self.step, self.average = step, average
 
-    @property
-    def F(self) -> Any:
-        return self.step.F
-
-    @property
-    def dt(self) -> Any:
-        return self.step.dt
-
     def forward(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*result"]:
         return self.step(u) + (self.average(u).squeeze(-1 - self.average.dim) - u)
 
@@ -192,15 +184,13 @@ class PDENet(nn.Module):
         super().__init__()
         step = scheme(F, dt)
         self.step = step if average is None else Averaged(step, average)
+        self.dt = float(dt)
 
     @property
     def F(self) -> Any:
-        return self.step.F
-
-    @property
-    def dt(self) -> float:
-        step: Any = self.step
-        return float(step.dt)
+        """The right-hand side."""
+        step: Any = self.step.step if isinstance(self.step, Averaged) else self.step
+        return step.F
 
     def maps(self, k: int) -> list[nn.Module]:
         """k times the step."""

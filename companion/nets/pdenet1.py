@@ -131,6 +131,7 @@ class PDENet1(PDENet):
 
     @property
     def names(self) -> list[str]:
+        """Of the terms, in the order of `coefficients`."""
         return self.F.names
 
     def coefficients(self) -> Float[Tensor, "*nets F N N"]:
