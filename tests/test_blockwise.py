@@ -1,0 +1,141 @@
+"""Growing blocks: what each stage trains, and that a training that was cut ends where it would have ended."""
+
+import warnings
+from typing import Any
+
+import pytest
+import torch
+
+from companion.dynamics import StabilityWarning
+from companion.lab.blockwise import blockwise
+from companion.lab.pde_data import Data, frames
+from companion.lab.pdes import Heat
+from companion.nets.pdenet import PDENet, block_loss, pdenet
+
+
+def films(seed: int = 0, noise: float = 0.001) -> Data:
+    return frames(Heat(0.1), n=3, steps=3, grid=32, coarse=16, max_dt=1 / 200, noise=noise, seed=seed)
+
+
+def net(seed: int = 0, **options: Any) -> PDENet:
+    generator = torch.Generator().manual_seed(seed)
+    return pdenet(1, h=films().h, dt=0.01, hidden=1, generator=generator, **options)
+
+
+def state(net: PDENet) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in net.state_dict().items()}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_the_losses_are_those_of_the_stages_and_fall() -> None:
+    """Each loss is that of its number of blocks, computed again; from a bad start it falls by more than a half."""
+    data, theirs = films(), net()
+    before = float(block_loss(theirs, data.u[:, :2], data.dt, 0.0, 0.0).detach())
+    for n in (0, 1, 2):
+        (stage,) = blockwise(theirs, lambda stage, frames: data, (n,), 15, progress=False)
+        weights = (0.005, 0.001) if n else (0.0, 0.0)
+        again = float(block_loss(theirs, data.u[:, : max(1, n) + 1], data.dt, *weights).detach())
+        assert stage.blocks == n and stage.loss == pytest.approx(again, rel=1e-12) and 1 < stage.evaluations <= 30
+        if n == 0:
+            assert stage.loss < 0.5 * before
+
+
+def test_the_warm_up_leaves_the_filters_and_the_blocks_train_them() -> None:
+    theirs = net()
+    start = theirs.F.bank.free.detach().clone()
+    blockwise(theirs, lambda stage, frames: films(), (0,), 5, progress=False)
+    assert torch.equal(theirs.F.bank.free, start)
+    blockwise(theirs, lambda stage, frames: films(), (1,), 5, progress=False)
+    assert not torch.equal(theirs.F.bank.free, start)
+    assert torch.equal(theirs.F.bank.moments()[theirs.F.bank.mask], theirs.F.bank.fixed[theirs.F.bank.mask])
+    frozen = net(learned=False)
+    blockwise(frozen, lambda stage, frames: films(), (0, 1), 5, progress=False)
+    assert torch.equal(frozen.F.bank.free, start)
+
+
+def test_each_stage_asks_for_its_own_data() -> None:
+    asked = []
+
+    def make(stage: int, count: int) -> Data:
+        asked.append((stage, count))
+        return films(stage)
+
+    blockwise(net(), make, (0, 0, 1, 3), 2, progress=False)
+    assert asked == [(0, 2), (1, 2), (2, 2), (3, 4)]
+
+
+def test_a_cut_training_ends_where_it_would_have_ended(tmp_path) -> None:
+    """Cut as the third stage asks for its data; another net goes on from the file, to the last bit."""
+    whole, cut, other = net(), net(), net(5)
+    blocks = (0, 1, 2, 3)
+    history = blockwise(whole, lambda stage, count: films(stage), blocks, 6, progress=False)
+
+    def broken(stage: int, count: int) -> Data:
+        if stage == 2:
+            raise KeyboardInterrupt
+        return films(stage)
+
+    file = tmp_path / "net.pt"
+    with pytest.raises(KeyboardInterrupt):
+        blockwise(cut, broken, blocks, 6, checkpoint=file, progress=False)
+    again = blockwise(other, lambda stage, count: films(stage), blocks, 6, checkpoint=file, progress=False)
+    assert same(state(whole), state(other)) and not same(state(whole), state(cut))
+    assert [(s.blocks, s.loss, s.evaluations) for s in history] == [(s.blocks, s.loss, s.evaluations) for s in again]
+    assert blockwise(other, broken, blocks, 6, checkpoint=file, progress=False) == again  # all is done: no data asked
+    with pytest.raises(ValueError, match="iterations = 6; now iterations = 7"):
+        blockwise(net(), lambda stage, count: films(stage), blocks, 7, checkpoint=file, progress=False)
+
+
+def test_a_net_that_blows_up_is_left_as_the_last_good_stage_made_it() -> None:
+    theirs = net()
+    blockwise(theirs, lambda stage, count: films(), (0,), 5, progress=False)
+    good = state(theirs)
+    huge = films()._replace(u=films().u * 1e200)  # finite data, but their square is not
+    pick = lambda stage, count: huge if stage else films()  # noqa: E731
+    with pytest.warns(StabilityWarning, match="With 2 blocks the loss is not finite from the start"):
+        history = blockwise(theirs, pick, (1, 2, 3), 5, progress=False)
+    assert [s.blocks for s in history] == [1] and not same(good, state(theirs))
+    kept = state(theirs)
+    with pytest.warns(StabilityWarning, match="left as it came"):
+        assert blockwise(theirs, lambda stage, count: huge, (1,), 5, progress=False) == []
+    assert same(kept, state(theirs))
+
+
+def test_another_loss_is_taken() -> None:
+    calls = []
+
+    def last_frame(net: Any, u: torch.Tensor, dt: float, sparsity: float, moments: float) -> torch.Tensor:
+        calls.append((u.shape[1], sparsity))
+        return (net(u[:, 0], u.shape[1] - 1) - u[:, -1]).square().mean()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (stage,) = blockwise(
+            net(), lambda stage, count: films(), (2,), 5, loss=last_frame, sparsity=0.1, progress=False
+        )
+    assert set(calls) == {(3, 0.1)} and stage.loss < 1e-2
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"blocks": ()}, "schedule"),
+        ({"blocks": (0, -1)}, "schedule"),
+        ({"iterations": 0}, "one iteration"),
+        ({"blocks": (4,)}, "at most 3 blocks"),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_refused(change: dict[str, Any], match: str) -> None:
+    settings = {"blocks": (0, 1), "iterations": 5} | change
+    with pytest.raises(ValueError, match=match):
+        blockwise(net(), lambda stage, count: films(), **settings, progress=False)
+
+
+def test_data_of_another_step_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"dt=0\.02 for the data"):
+        blockwise(net(), lambda stage, count: films()._replace(dt=0.02), (1,), 5, progress=False)
+    with pytest.raises(ValueError, match="of the filters"):
+        blockwise(net(), lambda stage, count: films()._replace(h=0.1), (1,), 5, progress=False)
