@@ -141,8 +141,8 @@ class Spectral(nn.Module):
         self.equation, self.N = equation, check_cells(N)
         self.n = N if equation.periodic else 2 * N
         self.fine = 2 * math.ceil((equation.degree + 1) * self.n / 4)
-        self.register_buffer("x", points(self.fine, True))
-        scale = self.n / N  # how many periods of 2 pi the series has
+        scale = self.n // N  # the period of the series over 2 pi
+        self.register_buffer("x", points(self.fine) * scale)
         k = torch.fft.fftfreq(self.n, scale / self.n, dtype=torch.float64)
         self.register_buffer("k", torch.stack(torch.meshgrid(k, k[: self.n // 2 + 1].abs(), indexing="ij")))
 
