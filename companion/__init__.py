@@ -98,7 +98,7 @@ from companion.nets.odenet import LMStep, ODENet, lm_resnet, mlp_resnet, resnet
 from companion.nets.pdenet import Averaged, PDENet, RightSide, feature_names, pdenet
 from companion.nets.pdenet1 import LinearRightSide, PDENet1
 from companion.nets.polynomial import Polynomial
-from companion.nets.regularise import block_loss, check_frames, huber, relative_loss
+from companion.nets.regularise import block_loss, check_frames, huber, odd_extension, relative_loss
 from companion.nets.revnet import ReversibleStage, revnet
 from companion.nets.skips import ImplicitSkip
 from companion.nets.symnet import SymNet

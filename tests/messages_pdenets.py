@@ -361,7 +361,7 @@ NETS_FOR_PDES: list[Row] = [
         "the end of the period twice",
         lambda: check_frames(torch.cat([waves(), waves()[..., :1]], -1), 0.01, 0.2),
         ValueError,
-        "line along «y (axis -1)» are the same: a periodic grid ends one step before the period does. Leave out",
+        "line along «y (axis -1)» are the same: a periodic grid ends one step ... Leave out the last line.",
     ),
 ]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from companion import Euler, Midpoint, MomentBank, Polynomial, SymNet, run
+from companion import Euler, Midpoint, MomentBank, Polynomial, SymNet, odd_extension, run
 from companion.nets.moments import central
 from companion.nets.moments import upwind as one_sided
 from companion.nets.pdenet import (
@@ -407,6 +407,18 @@ def test_times_and_coordinates_give_the_steps() -> None:
     u = wave(32, 0)
     x = [0.1 + 0.2 * i for i in range(32)]
     assert check_frames(u, torch.tensor([1.0, 1.5], dtype=D), x) == pytest.approx((0.5, 0.2))
+
+
+def test_zero_on_the_border_is_continued_oddly() -> None:
+    """sin(i x) sin(j y) on (0, pi)^2 has its own continuation to (0, 2 pi)^2, and the Laplacian sees no border."""
+    x, y = (math.pi * torch.arange(2 * n, dtype=D) / n for n in (16, 12))
+    full = sum(c * (i * x).sin()[:, None] * (j * y).sin() for i, j, c in [(1, 2, 1.0), (3, 1, -0.5)])
+    u = odd_extension(full[1:16, 1:12])
+    assert u.shape == (32, 24) and (u - full).abs().max() < 1e-13
+    frames = u.expand(2, 1, 32, 24)
+    assert check_frames(frames, DT, H) == (DT, H)
+    with pytest.raises(ValueError, match="odd_extension of the inner points"):
+        check_frames(full[:17, :13].expand(2, 1, 17, 13), DT, H)
 
 
 def test_a_jump_across_the_border_is_seen_along_either_axis() -> None:

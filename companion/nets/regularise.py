@@ -4,6 +4,7 @@ r"""sum_{i<=n} mean ((u_hat_i - u_i)/dt)^2 + n (a R_sym + b R_mom): what a PDE-N
     block_loss     the loss of PDE-Net 2.0 with n blocks
     relative_loss  the loss of PDE-Net 1.0: the last frame alone
     check_frames   are these frames of a periodic u on a uniform grid, at the times that the net steps to?
+    odd_extension  u = 0 on the border of a square, as a periodic function on one four times as large
 
 Sources: Long, Lu, Ma and Dong, PDE-Net (2018), [102]; Long, Lu and Dong, PDE-Net 2.0 (2019), [101].
 Paper: Section 5.2.  Notebooks: 12, 13.
@@ -106,7 +107,8 @@ def check_frames(
     Asked are: real and finite numbers, blocks + 1 frames, equal steps, and a periodic u: across the border u may not
     differ by more than 4 times what it differs by across the steepest other line (root of the mean square), nor may the
     first and the last line be equal, as if the end of the period were written down twice. A front that stands on the
-    border in all trajectories cannot be told from a jump.
+    border in all trajectories cannot be told from a jump, nor the inner points of a u with u = 0 on the border from a
+    period: see `odd_extension`.
     """
     if not u.is_floating_point() or u.ndim < 4:
         raise ValueError(
@@ -137,15 +139,35 @@ def check_frames(
         if border > JUMP * inner and inner > 0:
             raise ValueError(
                 f"The filters take u for periodic, but along {name} it jumps by {border:.3g} across the border and by "
-                f"at most {inner:.3g} inside. Is the domain a full period? If u = 0 on the border, continue it as an "
-                "odd function to twice the domain; if a front just stands there, shift u with torch.roll."
+                f"at most {inner:.3g} inside. Is the domain a full period? If u = 0 on the border, take "
+                "odd_extension(u); if a front just stands there, shift u with torch.roll."
             )
         if border < SAME * inner:
+            zero = float(u.select(axis, 0).abs().max()) < SAME * float(u.abs().max())
             raise ValueError(
                 f"The first and the last line along {name} are the same: a periodic grid ends one step before the "
-                "period does. Leave out the last line."
+                "period does. Leave out the last line"
+                + ("; or, if u = 0 on the border of a square, take odd_extension of the inner points." if zero else ".")
             )
     return dt, h
+
+
+def odd_extension(u: Float[Tensor, "*batch n m"]) -> Float[Tensor, "*batch M1 M2"]:
+    r"""u at the n x m inner points of a square with u = 0 on its border -> (2n + 2) x (2m + 2) points of a period.
+
+    u(-x, y) = u(x, -y) = -u(x, y): the only periodic continuation that is smooth wherever u and u_xx vanish on the
+    border. An equation u_t = div(c grad u) + s(u) with an odd s keeps it odd.
+
+    >>> odd_extension(torch.ones(1, 1))
+    tensor([[ 0.,  0.,  0.,  0.],
+            [ 0.,  1.,  0., -1.],
+            [ 0.,  0.,  0.,  0.],
+            [ 0., -1.,  0.,  1.]])
+    """
+    for axis in (-2, -1):
+        zero = torch.zeros_like(u.narrow(axis, 0, 1))
+        u = torch.cat([zero, u, zero, -u.flip(axis)], axis)
+    return u
 
 
 def _equal_steps(x: float | Sequence[float] | Tensor, what: str, which: str) -> float:
