@@ -54,6 +54,10 @@ def pdenet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     return script
 
 
+def script_names(script: ModuleType, *names: str) -> list[str]:
+    return [next(iter(script.named({name: 1.0}))) for name in names]
+
+
 # ---- the scripts ----
 
 
@@ -97,6 +101,7 @@ def test_coefficients_are_compared_whatever_the_order_of_factors(pdenet: ModuleT
     away = pdenet.compared(found, Burgers(0.05))
     assert away["transport"] == pytest.approx(0.1) and away["viscosity"] == pytest.approx(0.05)
     assert away["spurious"] == pytest.approx(0.003) and away["relative"] == pytest.approx(1)
+    assert script_names(pdenet, "v**2*u", "u*v**2", "v*u**2") == ["u*v**2", "u*v**2", "u**2*v"]
     assert away["coefficients"][0] == {"u*u_x": -0.9, "u_y*v": -1.0, "u_xx": 0.05, "u_yy": 0.06}
 
 

@@ -123,7 +123,8 @@ def identify(
     r"""The right-hand side of u_t = F(u, u_x, ..., u_yy), a polynomial, from frames of u.
 
     data         has u of shape (n, frames, C, N1, N2), dt, h: what `frames` of companion.lab.pde_data gives
-    hidden       products of the SymNet: two for a quadratic F, three or more for a cubic one
+    hidden       products of the SymNet: two for a quadratic F; for a cubic one four, with stages=(1000, 400, 200) and
+                 sparsity=0.0005
     degree       of the polynomial that is read off
     points       how many are drawn
     stages       iterations of L-BFGS: frozen filters; filters and SymNet; few terms
@@ -141,8 +142,8 @@ def identify(
     channels = data.u.shape[2]
     u, u_t = (f.flatten(0, 1) for f in in_time(data.u.double(), dt, width, time_degree))
     near, right = at_points(u, u_t, N, points, generator)
-    bank = MomentBank(ORDERS, N, accuracy, h, start, learned)
-    net = SymNet(channels * len(ORDERS), hidden, channels, generator=generator)
+    bank = MomentBank(ORDERS, N, accuracy, h, start, learned).to(u.device)
+    net = SymNet(channels * len(ORDERS), hidden, channels, generator=generator).to(u.device)
     with torch.no_grad():
         first = bank.at(near).flatten(0, 1)
         scale, size = first.square().mean(-1).sqrt(), right.square().mean(-1).sqrt()
