@@ -15,7 +15,8 @@ equation with a transport of -1.011 and a viscosity of 0.051. No method can be t
 Prediction: other films, 400 steps. The error at a time is the deviation of u - u_hat from 0 over that of u from its
 mean, for each film; given are its 25th, 50th and 75th percentiles over films and seeds. A net may blow up: its error is
 infinite then, and stored as null. `lacking` is `fast` with a dictionary that cannot say it all: linear terms only for
-Burgers, quadratic ones for the cubic reaction. `coarse` is the solver of the data itself, upwind and Heun, on the 32 x 32 points.
+Burgers, quadratic ones for the cubic reaction. `coarse` is the solver of the data itself, upwind and Heun, on the
+32 x 32 points.
 
 Heat and reaction have films of the same kind, those of the reaction with steps of 1/1600 instead of 1/10000.
 

@@ -115,6 +115,8 @@ CACHE = "tests/test_cache.py::"
 MOMENTS = "tests/test_moments.py::"
 PDENET = "tests/test_pdenet.py::"
 PDENET1 = "tests/test_pdenet1.py::"
+IDENTIFY = "tests/test_identify.py::"
+BLOCKWISE = "tests/test_blockwise.py::"
 SYMNET = "tests/test_symnet.py::"
 MESSAGES = "tests/test_messages.py::test_bad_input_is_answered_by_the_rule_what_came_and_a_remedy"
 
@@ -1767,6 +1769,43 @@ MUTANTS = [
         "lab/cache.py",
         {"    except OSError as error:\n        _say": "    except ZeroDivisionError as error:\n        _say"},
         CACHE + "test_a_full_disk",
+    ),
+    # equations found in films
+    Mutant(
+        "Euler's pair for the middle of two frames",
+        "lab/identify.py",
+        {"return windows @ fit[0], ": "return windows[..., 0], "},
+        IDENTIFY + "test_the_fit_in_time_is_that_of_numpy",
+    ),
+    Mutant(
+        "the values around a point are looked up backwards",
+        "lab/identify.py",
+        {"(i[:, None, None] + k[:, None]) % N1": "(i[:, None, None] - k[:, None]) % N1"},
+        IDENTIFY + "test_the_points_are_those_of_plain_shifts",
+    ),
+    Mutant(
+        "the coefficients stay those of features of unit size",
+        "lab/identify.py",
+        {"q = p.rescaled(scale)": "q = p"},
+        IDENTIFY + "test_heat_is_found_and_the_net_steps_as_the_equation",
+    ),
+    Mutant(
+        "the warm-up trains the filters, too",
+        "lab/blockwise.py",
+        {'if n or not name.endswith("bank.free")': "if True"},
+        BLOCKWISE + "test_the_warm_up_leaves_the_filters_and_the_blocks_train_them",
+    ),
+    Mutant(
+        "a resumed training begins anew",
+        "lab/blockwise.py",
+        {"list(enumerate(blocks))[len(history) :]": "list(enumerate(blocks))"},
+        BLOCKWISE + "test_a_cut_training_ends_where_it_would_have_ended",
+    ),
+    Mutant(
+        "L-BFGS ends where its last line search was",
+        "lab/minimise.py",
+        {"                p.copy_(value)\n": "                pass\n"},
+        IDENTIFY + "test_steps_to_where_the_loss_is_no_number_are_taken_back",
     ),
     # the schemes of Section 5.1
     Mutant(
