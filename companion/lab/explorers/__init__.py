@@ -19,6 +19,8 @@ from companion.lab.explorers.lesson_08 import dictionary, diffusing
 from companion.lab.explorers.lesson_09 import acceleration
 from companion.lab.explorers.lesson_10 import depth, stability
 from companion.lab.explorers.lesson_11 import gate, msa
+from companion.lab.explorers.lesson_12 import fitted, stars
+from companion.lab.explorers.lesson_13 import identified, rerun
 
 __all__ = [
     "iterated",
@@ -38,4 +40,8 @@ __all__ = [
     "depth",
     "gate",
     "msa",
+    "stars",
+    "fitted",
+    "identified",
+    "rerun",
 ]
