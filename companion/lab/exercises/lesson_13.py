@@ -29,23 +29,27 @@ from companion.lab.exercises.lesson_09 import judge, several
 )
 def counts(answer: Callable[..., Any]) -> str | None:
     """(parameters of SymNet_m^n, monomials of degree <= 2^m): ((n + 1)(2m + 1) + m^2, C(n + 2^m, n))."""
+
+    def comb(a: int, b: int) -> float:
+        return float(math.comb(a, b))
+
     for n, m in ((12, 5), (6, 2), (3, 1)):
         out, words = several(answer(n, m), "parameters, monomials", 2)
         if words:
             return words
-        right = (n + 1) * (2 * m + 1) + m**2
+        right = float((n + 1) * (2 * m + 1) + m**2)
         words = judge(out[0], right, "the parameters", {
             right - 2 * m - 1: "each affine map has a constant, too",
-            (n + 1) * (2 * m + 1): "later maps also see the products of earlier ones",
+            float((n + 1) * (2 * m + 1)): "later maps also see the products of earlier ones",
             right - n - m - 1: "the last affine map is missing",
             right + m: "the map of layer k sees k - 1 products, not k",
             2 * right: "this is for two components; one is asked for",
-        }) or judge(out[1], math.comb(n + 2**m, n), "the monomials", {
-            math.comb(n + 2 * m, n): "m products in a row double the degree m times: 2^m",
-            math.comb(n + m, n): "the degree is 2^m, not m",
-            math.comb(n + 2**m - 1, n - 1): "these are the monomials of degree 2^m exactly; lower ones count as well",
-            (2**m + 1) ** n: "here each exponent goes up to 2^m; the sum of all exponents may not exceed it",
-            n ** (2**m): "u v and v u are one monomial",
+        }) or judge(out[1], comb(n + 2**m, n), "the monomials", {
+            comb(n + 2 * m, n): "m products in a row double the degree m times: 2^m",
+            comb(n + m, n): "the degree is 2^m, not m",
+            comb(n + 2**m - 1, n - 1): "these are the monomials of degree 2^m exactly; lower ones count as well",
+            (2.0**m + 1) ** n: "here each exponent goes up to 2^m; the sum of all exponents may not exceed it",
+            float(n) ** (2**m): "u v and v u are one monomial",
         })  # fmt: skip
         if words:
             return f"for n = {n}, m = {m}: {words}"

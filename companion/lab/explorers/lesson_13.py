@@ -105,7 +105,7 @@ def weighted(rho: np.ndarray) -> float:
 def _film() -> Tensor:
     equation = Burgers(0.05)
     equation.recipe = Recipe(Spectral, RK4, 1 / 100, 128, 128)
-    return frames(equation, n=2, steps=FILM - 1, noise=0, start_time=0, seed=0).u
+    return frames(equation, n=2, steps=FILM - 1, noise=0.0, start_time=0.0, seed=0).u
 
 
 @functools.lru_cache(maxsize=1)
@@ -217,4 +217,4 @@ def _relative(a: Tensor, b: Tensor) -> float:
 def _truth() -> Tensor:
     equation = Burgers(0.05)
     equation.recipe = Recipe(Spectral, RK4, 1 / 100, 128, COARSE, size=1.0, shift=1.0)
-    return frames(equation, n=1, steps=STEPS, dt=0.1, noise=0, start_time=0, seed=1).u[0]
+    return frames(equation, n=1, steps=STEPS, dt=0.1, noise=0.0, start_time=0.0, seed=1).u[0]
