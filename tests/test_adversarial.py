@@ -397,13 +397,13 @@ def test_the_experiment_runs_at_a_small_size(script: ModuleType, monkeypatch: py
         monkeypatch.setattr(script, name, value)
     found = script.comparison(seeds=(0,), epochs=1)
     passes = {name: row["passes"] for name, row in found["equal epochs"].items()}
-    assert passes == {"plain": 3, "PGD-10": 33, "YOPO-3-3": 9, "YOPO-5-3": 15}
+    assert passes == {"plain": 3, "PGD-10": 33, "YOPO-3-3": 9, "PGD-2": 9, "YOPO-5-3": 15, "PGD-4": 15}
     equal = {name: row["passes"] for name, row in found["equal passes"].items()}
     assert equal == {"PGD-10, 1 epochs": 33, "YOPO-3-3, 4 epochs": 36}
     monkeypatch.undo()
     depth = script.by_depth(blocks=(1,), repeats=1)
     assert {name: row["1"]["first"] for name, row in depth.items()} == {
-        "plain": 1, "PGD-10": 11, "YOPO-3-3": 15, "YOPO-5-3": 25,
+        "plain": 1, "PGD-10": 11, "YOPO-3-3": 15, "PGD-2": 3, "YOPO-5-3": 25, "PGD-4": 5,
     }  # fmt: skip
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from scipy.stats import lognorm
 
-from companion import MSA, Control, EulerMaruyama, GatedEuler, ShakeShake, run
+from companion import EMSA, MSA, Control, EulerMaruyama, GatedEuler, ShakeShake, run
 from companion.lab import explorers
 from companion.lab.exercises import lesson_11 as exercises
 from companion.lab.explorers import lesson_11
@@ -37,6 +38,9 @@ VARIANCES = {
     "this is (4)": lambda p, dt, n: ((1 - p * dt) ** 2 + p * (1 - p) * dt) ** n - (1 - p * dt) ** (2 * n),
     "n-th powers each": lambda p, dt, n: (p * (1 - p) * dt**2) ** n,
     "sign is reversed": lambda p, dt, n: exact(p, dt, n)[1] - exact(p, dt, n)[0],
+    "is 0, to rounding": lambda p, dt, n: (1 - 2 * p * dt + p**2 * dt**2) ** n - (1 - p * dt) ** (2 * n),
+    "E eta^2 is p, not 1": lambda p, dt, n: (1 - 2 * p * dt + dt**2) ** n - (1 - p * dt) ** (2 * n),
+    "multiplies by 1 - dt eta": lambda p, dt, n: exact(p, -dt, n)[0] - exact(p, -dt, n)[1],
     "less (E X_n)^2": lambda p, dt, n: 0.5,
     "must be a number": lambda p, dt, n: "small",
     "not yet": lambda p, dt, n: ...,
@@ -67,6 +71,14 @@ LIMITS = {
 @pytest.mark.parametrize("words", LIMITS)
 def test_the_limit_of_another_gate(words: str) -> None:
     assert words in says(exercises.limit, LIMITS[words])
+
+
+def test_the_sign_of_the_diffusion_is_free() -> None:
+    """b = -1 gives the same law; a wrong order is still seen, and so is another diffusion."""
+    assert says(exercises.limit, (1, -1, 0.5)) == "right"
+    assert "third moments" in says(exercises.limit, (1, -1, 1))
+    assert "standard deviation of eta" in says(exercises.limit, (1, 3, 0.5))
+    assert "must be a number" in says(exercises.limit, (1, "one", 0.5))
 
 
 def test_the_exponential_gate_has_order_one_half() -> None:
@@ -105,7 +117,10 @@ COSTATES = {
     "not to x_{t+1}": lambda s, d, dt: backward([*s[1:], s[-1]], d, dt),
     "costate of the ODE": lambda s, d, dt: folded(-d, lambda v: math.exp(dt * v), s),
     "p_N is 0": lambda s, d, dt: [0.0] * 4,
-    "p_N is right": lambda s, d, dt: [0.0, 0.0, 0.0, -d],
+    "continues p_{t+1}, not p_N": lambda s, d, dt: [-d * (1 + dt * v) for v in s] + [-d],
+    "p_3 is right and p_2 is not": lambda s, d, dt: [*backward(s, d, dt)[:2], 0.0, -d],
+    "p_2 is right and p_1 is not": lambda s, d, dt: [0.0, 0.0, *backward(s, d, dt)[2:]],
+    "p_1 is right and p_0 is not": lambda s, d, dt: [0.0, *backward(s, d, dt)[1:]],
     "4 numbers are asked for": lambda s, d, dt: backward(s, d, dt)[1:],
     "are numbers": lambda s, d, dt: ["p"] * 4,
 }
@@ -138,6 +153,9 @@ COSTS = {
     "m full passes are missing": lambda K, m, n, c: (K + 1, m * n * c),
     "no further one": lambda K, m, n, c: (K + 1, m * (1 + n * c) + 1),
     "touch the first layer only": lambda K, m, n, c: (K + 1, m * n),
+    "full pass; count n steps": lambda K, m, n, c: (K + 1, m * (1 + (n + 1) * c)),
+    "what is run again for it": lambda K, m, n, c: (K + 1, m * (1 + n * c + c / 2)),
+    "all n steps come on top": lambda K, m, n, c: (K + 1, m * (1 + (n - 1) * c)),
     "once, not n times": lambda K, m, n, c: (K + 1, m * n * (1 + c)),
 }
 
@@ -153,6 +171,9 @@ CONTROLS = {
     "in the exponent": lambda a, b, s, T: math.log(a / b) - s**2 * T / 2,
     "in the median": lambda a, b, s, T: math.log(a / b) + s**2 * T / 2,
     "sign of sigma^2 T": lambda a, b, s, T: math.log(a / b) + s**2 * T,
+    "exp(Theta) without noise": lambda a, b, s, T: a / b,
+    "T is missing": lambda a, b, s, T: math.log(a / b) - s**2,
+    "carries no Ito term": lambda a, b, s, T: math.log(a / b) - 1.5 * s**2 * T,
     "this is exp(Theta)": lambda a, b, s, T: a / b * math.exp(-(s**2) * T),
     "once": lambda a, b, s, T: math.log(a / b) - 2 * s**2 * T,
     "not the reverse": lambda a, b, s, T: math.log(b / a) - s**2 * T,
@@ -215,10 +236,61 @@ def test_the_gates_facts_are_those_of_the_package(block: str, scaled: bool) -> N
 
 def test_the_gates_paths_have_the_moments_of_its_facts() -> None:
     for block, scaled in itertools.product(lesson_11.BLOCKS, (False, True)):
-        end = lesson_11._paths(block, 0.5, 50, scaled)[:, -1]
+        end = lesson_11._paths(block, 0.5, 50, scaled, 4000)[:, -1]
         mean, deviation = lesson_11.moments(block, 0.5, 50, scaled)
-        assert end.mean() == pytest.approx(mean, abs=5 * deviation / lesson_11.SAMPLES**0.5)
+        assert end.mean() == pytest.approx(mean, abs=5 * deviation / 4000**0.5)
         assert end.std() == pytest.approx(deviation, rel=0.1)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_the_law_of_the_gate_is_that_of_all_gates(scaled: bool) -> None:
+    """Six blocks: the 2^6 products of steps by GatedEuler's two values, and their chances."""
+    p, n = 0.3, 6
+    x, chance, height = lesson_11.gated(p, n, scaled)
+    found = np.zeros(n + 1)
+    for gates in itertools.product((0, 1), repeat=n):
+        fluctuation = math.sqrt(1 / n) if scaled else 1 / n
+        end = math.prod(1 - p / n - fluctuation * (on - p) for on in gates)
+        k = int(np.abs(x - end).argmin())
+        assert x[k] == pytest.approx(end)
+        found[k] += math.prod(p if on else 1 - p for on in gates)
+    np.testing.assert_allclose(chance, found, rtol=1e-12)
+    assert height[2] == pytest.approx(found[2] / ((x[1] - x[3]) / 2)) and (height > 0).all()
+
+
+def test_the_law_of_the_scaled_gate_approaches_the_density() -> None:
+    """The largest gap between the points and the log-normal density falls with n, and faster where p = 1/2."""
+    gap = {}
+    for p, n in itertools.product((0.5, 0.8), (16, 64, 256)):
+        x, _, height = lesson_11.gated(p, n, True)
+        s = math.sqrt(p * (1 - p))
+        right = lognorm.pdf(x, s, scale=math.exp(-p - s * s / 2))
+        np.testing.assert_allclose(lesson_11.density(x, -p, s), right, rtol=1e-9)
+        gap[p, n] = np.abs(height - right).max() / right.max()
+    for p in (0.5, 0.8):
+        assert gap[p, 16] > 1.7 * gap[p, 64] > 1.7 * 1.7 * gap[p, 256]
+    assert gap[0.5, 256] < 0.02 < 0.2 > gap[0.8, 16] > 2 * gap[0.5, 16]
+
+
+@pytest.mark.parametrize("block", lesson_11.BLOCKS)
+def test_nothing_of_the_law_runs_out_of_the_panel(block: str) -> None:
+    """The last columns of the right panel show the lines of the axis and of the ODE, and no orange."""
+    for scaled, n, p in itertools.product((False, True), (1, 2, 4, 16, 64, 256), (0.05, 0.5, 0.8, 1.0)):
+        right = explorers.gate(block=block, scaled=scaled, n=n, p=p)[0][:, -256:]
+        for colour in (lesson_11.ORANGE, lesson_11.BAR):
+            assert not (right[:, 240:] == colour).all(-1).any(), (scaled, n, p)
+        assert (right[:, :240] == (lesson_11.ORANGE if block == "stochastic depth" else lesson_11.BAR)).all(-1).any()
+
+
+def test_the_bars_have_the_area_one() -> None:
+    """Of shake-shake after one block: uniform on [-1, 1], and no bar outside."""
+    right = explorers.gate(block="shake-shake", scaled=False, n=1)[0][:, -256:]
+    long = (right == lesson_11.BAR).all(-1).sum(1)
+    low, high = lesson_11.AXIS["shake-shake"]
+    x = high - (np.arange(256) + 0.5) / 256 * (high - low)
+    assert (long[np.abs(x) > 1.01] == 0).all()
+    inside = long[(np.abs(x) < 0.99) & (long > 0)]
+    assert inside.std() < 0.1 * inside.mean()
 
 
 def test_a_gate_that_is_always_open_is_euler() -> None:
@@ -255,6 +327,8 @@ def test_the_explorers_maximum_is_that_of_the_package(rho: float) -> None:
         for at in (new.requires_grad_(), flat.clone().requires_grad_())
     ]
     assert slopes[0] < 1e-10 < 1e-4 < slopes[1]
+    step = EMSA(problem, rho, newton=True) if rho else MSA(problem, newton=True)
+    torch.testing.assert_close(step(flat), new.detach(), rtol=1e-9, atol=1e-9)
 
 
 def test_the_msa_explorer_tells_what_happens() -> None:

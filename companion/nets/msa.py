@@ -91,6 +91,7 @@ class MSA(nn.Module):
         with torch.enable_grad():
             at = theta.clone().requires_grad_()
             slope = torch.autograd.grad(self.augmented(x, p, at, rho).sum(), at, create_graph=True)[0].flatten(1)
+            slope = slope + 0 * at.flatten(1)  # where H~ is linear, too, it has a derivative: 0
             rows = [torch.autograd.grad(-s.sum(), at, retain_graph=True)[0].flatten(1) for s in slope.unbind(1)]
         factor, failed = torch.linalg.cholesky_ex(torch.stack(rows, 1))
         if failed.any():

@@ -90,7 +90,7 @@ def coefficient(answer: Callable[[float], Any]) -> str | None:
 
 
 @exercise(
-    title="10.3 the layer before last",
+    title="10.3 a longer memory",
     expects=(tuple, list, np.ndarray, Tensor),
     hints=[
         "Put F = 0 and u^k = r^k: r^3 - (1 - b) r^2 - b = 0. One root is 1.",

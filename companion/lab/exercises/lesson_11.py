@@ -28,16 +28,21 @@ from companion.lab.exercises.lesson_09 import judge, several
 )
 def variance(answer: Callable[..., Any]) -> str | None:
     """Var X_n = (1 - 2 p dt + p dt^2)^n - (1 - p dt)^(2n) for X + dt eta F(X), F = -X, X_0 = 1."""
-    for p, dt, n in ((0.5, 0.1, 10), (0.8, 0.3, 4)):
+    for p, dt, n in ((0.6, 0.4, 5), (0.8, 0.3, 4)):
         one, two = 1 - p * dt, 1 - 2 * p * dt + p * dt**2
         spread = p * (1 - p)
-        words = judge(answer(p, dt, n), two**n - one ** (2 * n), "the variance", {
+        value = answer(p, dt, n)
+        if judge(value, 0.0, "", {}) is None:
+            return "the variance is 0, to rounding: eta^2 = eta, so E eta^2 is p, not p^2"
+        words = judge(value, two**n - one ** (2 * n), "the variance", {
             two**n: "this is E X_n^2; the square of the mean is missing",
             (two**n - one ** (2 * n)) ** 0.5: "this is the standard deviation",
             n * spread * dt**2: "this is its size for small n dt: the variance of the sum of the gates, without decay",
             (one**2 + dt * spread) ** n - one ** (2 * n): "this is (4), with sqrt(dt) before the fluctuation",
             (two - one**2) ** n: "E X_n^2 and (E X_n)^2 are n-th powers each; their difference is not one",
             one ** (2 * n) - two**n: "the sign is reversed: E X^2 comes first",
+            (1 - 2 * p * dt + dt**2) ** n - one ** (2 * n): "eta^2 = eta: E eta^2 is p, not 1",
+            (1 + 2 * p * dt + p * dt**2) ** n - (1 + p * dt) ** (2 * n): "F = -X: a step multiplies by 1 - dt eta",
         }, "E (1 - dt eta)^2 = 1 - 2 p dt + p dt^2, to the power n, less (E X_n)^2")  # fmt: skip
         if words:
             return f"for p = {p:g}, dt = {dt:g}, n = {n}: {words}"
@@ -56,20 +61,22 @@ def variance(answer: Callable[..., Any]) -> str | None:
     praise="a skew gate costs half an order, as p other than 1/2 does",
 )
 def limit(answer: Any) -> str | None:
-    """eta exponential of mean 1: dX = F dt + F dB, weak order 1/2."""
+    """eta exponential of mean 1: dX = F dt + F dB, or F dt - F dB, weak order 1/2."""
     answer, words = several(answer, "drift, diffusion, order", 3)
     if words:
         return words
+    a, b, r = answer
+    negative = judge(b, -1.0, "", {}) is None  # right too: -B is a Brownian motion, so F dB and -F dB have one law
     return (
-        judge(answer[0], 1.0, "the drift", {0.0: "what is centred is the fluctuation; the mean of eta remains"})
-        or judge(answer[1], 1.0, "the diffusion", {
+        judge(a, 1.0, "the drift", {0.0: "what is centred is the fluctuation; the mean of eta remains"})
+        or judge(1.0 if negative else b, 1.0, "the diffusion", {
             2.0: "E eta^2 = 2; the variance is E eta^2 - (E eta)^2",
             math.sqrt(2): "this is the root of E eta^2; the variance is E eta^2 - (E eta)^2",
             1 / math.sqrt(12): "this is a gate uniform on [0, 1]",
             1 / math.sqrt(3): "this is a gate uniform on [0, 2]",
             0.5: "this is stochastic depth with p = 1/2",
         }, "it is the standard deviation of eta")
-        or judge(answer[2], 0.5, "the order", {
+        or judge(r, 0.5, "the order", {
             1.0: "that needs third moments up to O(dt^2); here E (eta - 1)^3 = 2, and a step has 2 dt^(3/2) F^3",
             1.5: "each of the n = T/dt steps adds an error dt^(3/2)",
         }, "count the powers of dt in the third moment of a step, then divide by dt for the number of steps")
@@ -125,11 +132,15 @@ def costates(answer: Callable[..., Any]) -> str | None:
             "the slope belongs to x_t, where the layer starts, not to x_{t+1}",
         ),
         (backward(-dPhi, lambda s: math.exp(dt * s), slope), "this is the costate of the ODE, not of the layers"),
+        (np.array([-dPhi * euler(s) for s in slope] + [-dPhi]), "each p_t continues p_{t+1}, not p_N"),
     )
     found = next((words for wrong, words in slips if np.allclose(p, wrong)), None)
     if found:
         return found
-    return f"p_N is {p[-1]:g}, must be {-dPhi:g}" if not np.isclose(p[-1], -dPhi) else "p_N is right, p_{N-1} ... not"
+    if not np.isclose(p[-1], -dPhi):
+        return f"p_N is {p[-1]:g}, must be {-dPhi:g}"
+    wrong = max(t for t in range(3) if not np.isclose(p[t], right[t]))
+    return f"with N = 3, p_{wrong + 1} is right and p_{wrong} is not"
 
 
 @exercise(
@@ -161,6 +172,10 @@ def cost(answer: Callable[..., Any]) -> str | None:
             m * n * c: "the m full passes are missing",
             m * (1 + n * c) + 1: "the weights' gradient comes with the m passes: no further one is needed",
             float(m * n): "n of the steps touch the first layer only",
+            m * (1 + (n + 1) * c): "the first layer's gradient belongs to the full pass; count n steps",
+            m * (1 + n * c + c / 2): "the first layer's gradient, and what is run again for it, belongs to the full "
+            "pass; count n steps",
+            m * (1 + (n - 1) * c): "the full pass is for the costate; all n steps come on top",
             m * n * c + m * n: "in a round the rest of the network is passed once, not n times",
         })  # fmt: skip
         if words:
@@ -180,10 +195,13 @@ def cost(answer: Callable[..., Any]) -> str | None:
 )
 def control(answer: Callable[..., Any]) -> str | None:
     """Theta = ln(E xy / E x^2) - sigma^2 T minimises E (X_T - y)^2/2 for dX = theta X dt + sigma X dB."""
-    for xy, xx, sigma, T in ((3.0, 2.0, 0.6, 1.0), (1.0, 4.0, 0.9, 0.3)):
+    for xy, xx, sigma, T in ((3.0, 2.0, 0.6, 3.0), (1.0, 4.0, 0.9, 0.3)):
         s2, plain = sigma**2 * T, math.log(xy / xx)
         words = judge(answer(xy, xx, sigma, T), plain - s2, "Theta", {
             plain: "this is the control without noise",
+            xy / xx: "this is exp(Theta) without noise",
+            plain - sigma**2: "T is missing: the variance of sigma B_T is sigma^2 T",
+            plain - 1.5 * s2: "E X_T y carries no Ito term: E X_T = E(x) exp(Theta)",
             plain - s2 / 2: "E X_T^2 has sigma^2 T in the exponent: Ito's -sigma^2 T/2, twice, and 2 sigma^2 T of the "
             "log-normal law",
             plain + s2 / 2: "this makes up for Ito's -sigma^2 T/2 in the median; but E X_T = E(x) exp(Theta)",

@@ -205,7 +205,7 @@ def depth(weights: str = "smooth in t", scheme: str = "Euler", layers: int = 4, 
     facts = {
         "layers": f"{layers} and {2 * layers}",
         "distance of the two": f"{apart:.1e}",
-        "turned over": f"{100 * folded[0]:.1f} % and {100 * folded[1]:.1f} % of the cells",
+        "turned over": f"{100 * folded[0]:.1f} and {100 * folded[1]:.1f} %",
     }
     return beside(*panels), facts
 

@@ -19,8 +19,9 @@ Array = np.ndarray
 # ---- a random block on u' = -u, u(0) = 1, up to T = 1 ----
 
 BLOCKS = ("stochastic depth", "shake-shake")
-SAMPLES, PATHS = 4000, 24
-TOP = 1.6  # of the axis of x, which starts at 0
+AXIS = {BLOCKS[0]: (-0.1, 2.1), BLOCKS[1]: (-1.1, 2.1)}  # of x; one block of shake-shake reaches from -1 to 1
+DRAWS, PATHS = 4000, 24
+BAR = (240, 180, 120)
 
 
 def step_law(block: str, p: float) -> tuple[float, float]:
@@ -35,56 +36,84 @@ def moments(block: str, p: float, n: int, scaled: bool) -> tuple[float, float]:
     return one**n, math.sqrt(max(0.0, two**n - one ** (2 * n)))
 
 
+def gated(p: float, n: int, scaled: bool) -> tuple[Array, Array, Array]:
+    """The law of X_n of stochastic depth: its n + 1 points, in descending order, their binomial probabilities, and
+    these divided by the spacing of the points, which is to be compared with a density.
+    """
+    dt, k = 1 / n, np.arange(n + 1)  # k blocks are carried out
+    on, off = (1 - p * dt - math.sqrt(dt) * (1 - p), 1 - p * dt + math.sqrt(dt) * p) if scaled else (1 - dt, 1.0)
+    x = on**k * off ** (n - k)
+    chance = np.array([math.comb(n, j) * p**j * (1 - p) ** (n - j) for j in k.tolist()])
+    return x, chance, chance / -np.gradient(x)
+
+
+def density(y: Array, m: float, s: float) -> Array:
+    """Of exp(m - s^2/2 + s B_1) at y > 0, the end of dX = m X dt + s X dB from 1."""
+    return np.exp(-((np.log(y) - m + s**2 / 2) ** 2) / (2 * s**2)) / (y * s * math.sqrt(2 * math.pi))
+
+
 def gate(block: str = "stochastic depth", scaled: bool = True, p: float = 0.5, n: int = 64, side: int = 256) -> Answer:
     """Left 24 paths (orange) of n random blocks on u' = -u from 1, over time, and the ODE of the mean slope (blue).
-    Right on the same vertical axis the law of the last state: 4000 draws (orange), the density of the limiting SDE
-    (black), the end of the ODE (blue).
+    Right on the same vertical axis (lines at 0, 1/2, 1, 3/2, 2) the law of the last state (orange), the density of
+    the limiting SDE (black) and the end of the ODE (blue). For stochastic depth the law is exact: n + 1 points, at the
+    height probability / spacing; for shake-shake, which has no p, a histogram of 4000 draws.
     """
     m, s = step_law(block, p)
-    x = _paths(block, round(p, 4), n, scaled)
+    exact = block == BLOCKS[0]
+    low, high = AXIS[block]
+    place = lambda x: (x - low) / (high - low)  # noqa: E731
     left, right = (np.full((side, side, 3), 255, np.uint8) for _ in range(2))
-    t = np.linspace(0, 1, n + 1)
     for panel in (left, right):
-        for level in (0.5, 1.0, 1.5):
-            polyline(panel, [0, 1], [level / TOP] * 2, PALE)
+        for level in np.arange(-1, 2.5, 0.5):
+            polyline(panel, [0, 1], [place(level)] * 2, GREY if level == 0 else PALE)
+    x = place(_paths(block, round(p, 4), n, scaled, PATHS) if exact else _paths(block, 0.5, n, scaled, DRAWS))
     for path in x[:PATHS]:
-        polyline(left, t, path / TOP, ORANGE)
+        polyline(left, np.linspace(0, 1, n + 1), path, ORANGE)
     fine = np.linspace(0, 1, 65)
-    polyline(left, fine, np.exp(m * fine) / TOP, BLUE)
-
-    bins = 20 if scaled else 64  # with two values a gate leaves n + 1 points, and the bins must be wider than they lie
-    count = np.histogram(x[:, -1], bins, (0, TOP))[0]
-    height = count / len(x) / (TOP / bins)  # a density
-    density = np.zeros(129)
-    if scaled and s > 0:
-        y = np.linspace(1e-3, TOP, 129)
-        density = np.exp(-((np.log(y) - m + s**2 / 2) ** 2) / (2 * s**2)) / (y * s * math.sqrt(2 * math.pi))
-    most = 1.15 * max(density.max(), height.max() if not scaled else 1.0, 1.0)
-    rows = side - 1 - np.arange(side)
-    long = np.minimum(1, height[np.minimum(rows * bins // side, bins - 1)] / most) * (side - 1)
-    right[np.arange(side) < long[:, None]] = (240, 180, 120)
-    if density.any():
-        polyline(right, density / most, y / TOP, BLACK)
-    polyline(right, [0, 1], [math.exp(m) / TOP] * 2, BLUE)
+    polyline(left, fine, place(np.exp(m * fine)), BLUE)
 
     mean, deviation = moments(block, p, n, scaled)
-    limit = math.exp(m) * math.sqrt(math.expm1(s**2)) if scaled else 0.0
+    y = np.sort(np.append(np.linspace(1e-3, high, 129), np.exp(m + s * np.linspace(-4, 4, 129))))  # finer at the mode
+    limit = density(y, m, s) if scaled and s > 0 else np.zeros(0)
+    if exact:
+        points, chance, height = gated(p, n, scaled)
+        points, chance, height = points[chance > 0], chance[chance > 0], height[chance > 0]  # one if p = 1
+    else:
+        thick = max(1, round(deviation / 6 / (high - low) * side))  # rows of a bar
+        bar = np.floor(x[:, -1] * side).astype(int) // thick
+        height = np.bincount(bar[bar * thick < side], minlength=side) / DRAWS / (thick * (high - low) / side)
+    most = 1.1 * max(height.max(), limit.max(initial=0))
+    if exact:
+        polyline(right, height / most, place(points), BAR)
+    else:
+        long = height[(side - 1 - np.arange(side)) // thick] / most * (side - 1)
+        right[np.arange(side) < long[:, None]] = BAR
+    polyline(right, [0, 1], [place(math.exp(m))] * 2, BLUE)
+    if limit.size:
+        polyline(right, limit / most, place(y), BLACK)
+    if exact:
+        far = p == 1 or (chance / height)[height.argmax()] / (high - low) * side > 8  # in pixels, at the mode
+        for a, b in ((0, 0), (-2, 0), (2, 0), (0, -2), (0, 2)) if far else ((0, 0),):
+            polyline(right, height / most + a / side, place(points) + b / side, ORANGE, dots=True)
+
+    spread = math.exp(m) * math.sqrt(math.expm1(s**2)) if scaled else 0.0
     facts = {
         "deviation of X(1)": f"{deviation:.4f}",
-        "of the limit": f"{limit:.4f}" + (" (an SDE)" if limit else " (a point)" if not scaled else " (no noise left)"),
+        "of the limit": f"{spread:.4f}"
+        + (" (an SDE)" if spread else " (a point)" if not scaled else " (no noise left)"),
         "mean": f"{mean:.4f}; of the limit {math.exp(m):.4f}",
     }
     return beside(left, right), facts
 
 
 @functools.lru_cache(maxsize=4)
-def _paths(block: str, p: float, n: int, scaled: bool) -> Array:
-    """SAMPLES paths X_0 = 1, ..., X_n of the block."""
+def _paths(block: str, p: float, n: int, scaled: bool, count: int) -> Array:
+    """That many paths X_0 = 1, ..., X_n of the block."""
     m, dt = step_law(block, p)[0], 1 / n
-    draw = np.random.default_rng(0).random((SAMPLES, n))
+    draw = np.random.default_rng(1).random((count, n))
     slope = -(draw < p).astype(float) if block == BLOCKS[0] else -2 * draw
     step = dt * m + math.sqrt(dt) * (slope - m) if scaled else dt * slope
-    return np.concatenate([np.ones((SAMPLES, 1)), np.cumprod(1 + step, axis=1)], axis=1)
+    return np.concatenate([np.ones((count, 1)), np.cumprod(1 + step, axis=1)], axis=1)
 
 
 # ---- x_{t+1} = x_t + dt Theta_t phi(x_t), t = 0, ..., LAYERS - 1: the sine by a net of two channels ----
