@@ -29,7 +29,7 @@ import argparse
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -110,15 +110,17 @@ def last_frame(net: PDENet, u: Tensor, dt: float, *weights: float) -> Tensor:
 def trained(kind: Kind, size: Size, seed: int) -> list[tuple[int, PDENet]]:
     """[(blocks, a copy of the net after that stage)]. Stage k has the data of seed 100 seed + k, for all kinds."""
     options: dict[str, Any] = {"loss": last_frame, "sparsity": 0.0, "moments": 0.0, "progress": False}
+
+    def made(at: int) -> Callable[[int, int], Data]:
+        return lambda _, m: data(size, 100 * seed + at, m - 1, size.n)
+
     warm = net_of(kind, size, False)
-    blockwise(warm, lambda _, m: data(size, 100 * seed, m - 1, size.n), (0,), size.iterations, **options)
+    blockwise(warm, made(0), (0,), size.iterations, **options)
     net, stages = net_of(kind, size, kind.learned), []
     with torch.no_grad():
         net.F.interpolant.values.copy_(warm.F.interpolant.values)
     for stage, k in enumerate(size.blocks, 1):
-        blockwise(
-            net, lambda _, m, s=stage: data(size, 100 * seed + s, m - 1, size.n), (k,), size.iterations, **options
-        )
+        blockwise(net, made(stage), (k,), size.iterations, **options)
         copy = net_of(kind, size, kind.learned)
         copy.load_state_dict(net.state_dict())
         stages.append((k, copy))
@@ -135,12 +137,13 @@ def errors(net: PDENet, test: Tensor) -> Tensor:
 def coefficients(net: PDENet, top: int = 2) -> dict[tuple[int, int], Tensor]:
     """{beta: C_beta on the grid}, 1 <= |beta| <= top, in the units of the equation: what the whole step stands for."""
     bank, c = net.F.bank, net.F.coefficients()
+    average: Any = getattr(net.step, "average", None)
     M, found = bank.moments(), {}
     for beta in [(i, s - i) for s in range(1, top + 1) for i in range(s, -1, -1)]:
         powers = [bank.h ** (sum(beta) - sum(alpha)) for alpha in bank.orders]
         C = sum(c_alpha * m[beta] * p for c_alpha, m, p in zip(c, M, powers, strict=True))
-        if hasattr(net.step, "average"):
-            C = C + moment_matrix(net.step.average.taps()[0])[beta] * bank.h ** sum(beta)
+        if average is not None:
+            C = C + moment_matrix(average.taps()[0])[beta] * bank.h ** sum(beta)
         found[beta] = (C / (DT * UNIT ** sum(beta))).detach()
     return found
 

@@ -47,9 +47,9 @@ def matrix(answer: Any) -> str | None:
     if found is None:
         return words
     right = moment_matrix(SHARR)
-    i = torch.tensor([1.0, 1.0, 2.0], dtype=torch.float64)
+    factorials = torch.tensor([1.0, 1.0, 2.0], dtype=torch.float64)
     slips = {
-        "the factor 1/(i! j!) is missing": right * i[:, None] * i,
+        "the factor 1/(i! j!) is missing": right * torch.outer(factorials, factorials),
         "the sign is reversed: the upper row, k_1 = -1, is the positive one": -right,
         "rows and columns are exchanged: the first index of m_ij belongs to k_1, the row": right.mT,
         "k runs over 0, 1, 2 here; 0 belongs in the middle": moment_about(SHARR, 1),
