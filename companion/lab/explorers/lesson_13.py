@@ -89,7 +89,7 @@ def factors(q: Tensor, h: float) -> np.ndarray:
     k = np.arange(17) * h
     j = np.arange(q.shape[-1]) - q.shape[-1] // 2
     rows = q.sum(-1).numpy()
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
         rho = np.stack([np.sin(k[:, None] * j) @ rows[1] / k, np.cos(k[:, None] * j) @ rows[3] / -(k**2)])
     rho[:, 0] = 1
     return rho
