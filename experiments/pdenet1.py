@@ -69,6 +69,7 @@ KINDS = {
     "learned, orders to 4": Kind(4, 5, 2, 3, Euler, True),
     "learned, orders to 4, as in [102]": Kind(4, 5, 1, 1, Euler, True),
     "frozen, Heun": Kind(2, 5, 2, 0, Heun, False),
+    "frozen, 7 x 7, Heun": Kind(2, 7, 2, 0, Heun, False),
     "learned, Heun": Kind(2, 5, 2, 3, Heun, True),
 }
 

@@ -39,7 +39,7 @@ def as_table(answer: Any, shape: tuple[int, ...], name: str) -> tuple[Tensor | N
         "The filter is a product, q[k_1] p[k_2], with q = (1, 0, -1)/2 and p = (3, 10, 3)/16. So m_ij = m_i(q) m_j(p).",
         "m_i(q) = 0, -1, 0: the upper tap, at k_1 = -1, is positive. And m_j(p) = 1, 0, (3 + 3)/16/2.",
     ],
-    praise="minus d/dx, to second order: Scharr's filter, with the sign that image processing gives it",
+    praise="minus d/dx by (1), to second order; plus by a true convolution, for which Scharr's filter is meant",
 )
 def matrix(answer: Any) -> str | None:
     """M of SHARR: -1 at (1, 0), -3/16 at (1, 2)."""
@@ -146,6 +146,7 @@ def diffusion(answer: Callable[..., Any]) -> str | None:
         filters, euler = a * m_2 * h, a**2 * dt / 2
         words = judge(answer(a, m_2, h, dt), filters - euler, "D", {
             filters + euler: "the sign of Euler's part: one step is 1 + dt F = e^(dt L), so L = F - dt/2 F^2",
+            euler - filters: "the sign of both parts is reversed",
             filters: "this is the filter's part; Euler's is missing",
             -euler: "this is Euler's part; the filter's is missing",
             filters / 2 - euler: "the 1/2! is already in m_2, by (5.6)",
