@@ -26,6 +26,7 @@ MATRICES = {
     "the sign is reversed": [[0, 0, 0], [1, 0, 3 / 16], [0, 0, 0]],
     "rows and columns": [[0, -1, 0], [0, 0, 0], [0, -3 / 16, 0]],
     "0 belongs in the middle": [[0, 0, 0], [-1, -1, -11 / 16], [-1, -1, -11 / 16]],
+    "give it exactly": [[0, 0, 0], [-1, 0, -0.19], [0, 0, 0]],
     "m_00 is 1": [[1, 0, 0], [-1, 0, -3 / 16], [0, 0, 0]],
     "must have shape (3, 3)": [0, -1, 0],
     "must be numbers": [["a"] * 3] * 3,
@@ -96,6 +97,7 @@ def test_the_stars_are_counted_by_hand() -> None:
 DIFFUSIONS = {
     "right": lambda a, m, h, dt: a * m * h - dt * a**2 / 2,
     "the sign of Euler's part": lambda a, m, h, dt: a * m * h + dt * a**2 / 2,
+    "the sign of both parts": lambda a, m, h, dt: dt * a**2 / 2 - a * m * h,
     "Euler's is missing": lambda a, m, h, dt: a * m * h,
     "the filter's is missing": lambda a, m, h, dt: -dt * a**2 / 2,
     "already in m_2": lambda a, m, h, dt: a * m * h / 2 - dt * a**2 / 2,
@@ -126,9 +128,15 @@ def flipped(u: np.ndarray, alpha: tuple[int, int], h: float) -> np.ndarray:
     return scipy.ndimage.convolve(u, central(alpha, 5).numpy()[::-1, ::-1], mode="wrap") / h ** sum(alpha)
 
 
+def one_axis(u: np.ndarray, alpha: tuple[int, int], h: float, flip: tuple[slice, slice]) -> np.ndarray:
+    return scipy.ndimage.convolve(u, central(alpha, 5).numpy()[flip], mode="wrap") / h ** sum(alpha)
+
+
 CONVOLVED = {
     "right": flipped,
     "the sign is reversed: this": lambda u, alpha, h: -flipped(u, alpha, h),
+    "only the first axis": lambda u, alpha, h: one_axis(u, alpha, h, np.s_[::-1, :]),
+    "only the second axis": lambda u, alpha, h: one_axis(u, alpha, h, np.s_[:, ::-1]),
     "factor h^-|alpha| is missing": lambda u, alpha, h: flipped(u, alpha, 1.0),
     "the factor h^-|alpha| missing": lambda u, alpha, h: -flipped(u, alpha, 1.0),
     "not by h": lambda u, alpha, h: flipped(u, alpha, 1.0) / h,

@@ -60,7 +60,8 @@ def matrix(answer: Any) -> str | None:
         if torch.allclose(found, wrong, atol=1e-9):
             return slip
     i, j = divmod(int((found - right).abs().argmax()), 3)
-    return f"m_{i}{j} is {found[i, j]:.4g}; that is not it"
+    off = float(found[i, j] - right[i, j])
+    return f"m_{i}{j} is {found[i, j]:.4g}; that is not it" + ("; give it exactly" if abs(off) < 0.006 else "")
 
 
 def moment_about(q: Tensor, shift: int) -> Tensor:
@@ -160,6 +161,13 @@ def diffusion(answer: Callable[..., Any]) -> str | None:
     return None
 
 
+def correlated(u: np.ndarray, q: np.ndarray) -> Tensor:
+    """sum_k q[k] u[n + k], periodic, by shifts.   (1)"""
+    return torch.from_numpy(
+        sum(q[k + 2, l + 2] * np.roll(u, (-k, -l), (0, 1)) for k in range(-2, 3) for l in range(-2, 3))
+    )
+
+
 @exercise(
     title="12.5 a true convolution",
     expects=Callable,
@@ -180,8 +188,7 @@ def convolved(answer: Callable[..., Any]) -> str | None:
         if out is None:
             return words
         q, order = central(alpha, 5).numpy(), sum(alpha)
-        right = sum(q[k + 2, l + 2] * np.roll(u, (-k, -l), (0, 1)) for k in range(-2, 3) for l in range(-2, 3))
-        right = torch.from_numpy(right / h**order)
+        right = correlated(u, q) / h**order
         slips = {
             "the sign is reversed: this is sum_k q[k] u[n - k]": -right,
             "the factor h^-|alpha| is missing": right * h**order,
@@ -190,6 +197,12 @@ def convolved(answer: Callable[..., Any]) -> str | None:
         }
         if torch.allclose(out, right, atol=1e-8):
             continue
+        if torch.allclose(out, -right, atol=1e-8) and alpha == (0, 1):  # (1, 0) was right
+            return "for alpha = (0, 1): the sign is reversed: only the first axis is flipped; put q[-k_1, -k_2]"
+        if torch.allclose(out, -right, atol=1e-8) and alpha == (1, 0):
+            second, _ = as_table(answer(u, (0, 1), h), (n, n), "the derivative")
+            if second is not None and torch.allclose(second, correlated(u, central((0, 1), 5).numpy()) / h, atol=1e-8):
+                return "for alpha = (1, 0): the sign is reversed: only the second axis is flipped; put q[-k_1, -k_2]"
         for slip, wrong in slips.items():
             if torch.allclose(out, wrong, atol=1e-8):
                 return f"for alpha = {alpha}: {slip}"
