@@ -60,6 +60,7 @@ LESSON_02 = ("(2.1)", "(2.2)", "(2.3)", "Ex 2.1", "(4.4)")  # what the first com
 AT_FIRST = tuple(item for item in ITEMS if item not in LESSON_02)
 
 OPEN: tuple[str, ...] = (
+    "(5.4)",
     "(5.5)",
 )
 
