@@ -8,10 +8,10 @@ r"""YOPO against PGD: full passes, seconds, accuracy and robust accuracy, on dig
 Accuracy is that on the test pictures, robust accuracy that under PGD-20 with two random starts and the step eps/10.
 The learning rate, 0.1, and the weight decay, 5e-4, are those for the mean of a method's gradients: where m are added
 up, the rate is divided by m and the decay multiplied. Three rates are tried on 237 pictures held back from other
-splits. 0.1 is the largest at which every net learns; at 0.2 some, by PGD and by YOPO, never leave the guess of one class
-for all. Equal epochs: all methods see the data equally often; PGD-2 and PGD-4, with steps of eps, have the full passes
-a batch of YOPO-3-3 and YOPO-5-3. Equal passes: as many full passes, forwards and backwards, as PGD-10 or YOPO-3-3 has
-used. Seconds are of processor time on one thread.
+splits. 0.1 is the largest at which every net learns; at 0.2 some, by PGD and by YOPO, never leave the guess of one
+class for all. Equal epochs: all methods see the data equally often; PGD-2 and PGD-4, with steps of eps, have the full
+passes a batch of YOPO-3-3 and YOPO-5-3. Equal passes: as many full passes, forwards and backwards, as PGD-10 or
+YOPO-3-3 has used. Seconds are of processor time on one thread.
 
 The first layer of every net is a convolution and a ReLU. Were it the convolution alone, an affine map, the gradient of
 <p_1, G_0(x + eta)> would not depend on eta, and YOPO's n steps would be one of n lengths.

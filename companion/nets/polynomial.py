@@ -67,8 +67,8 @@ class Polynomial(nn.Module):
     def __getitem__(self, i: int) -> Polynomial:
         if self.coefficients.ndim == 1:
             raise ValueError(
-                f"p[i] is one of several polynomials, coefficients of shape (outputs, monomials); got p[{i}] of a single "
-                "one. Use p itself."
+                f"p[i] is one of several polynomials, coefficients of shape (outputs, monomials); got p[{i}] of a "
+                "single one. Use p itself."
             )
         return Polynomial(self.exponents, self.coefficients[i])
 
