@@ -2464,9 +2464,9 @@ MUTANTS = [
         PDENET + "test_a_jump_across_the_border_is_seen_along_either_axis",
     ),
     Mutant(
-        "the border is compared with the smallest step inside",
+        "the border may jump no more than half a step inside",
         "nets/regularise.py",
-        {"float(size[1:].max())": "float(size[1:].min())"},
+        {"border > JUMP * inner": "border > 0.5 * inner"},
         PDENET + "test_periodic_frames_pass",
     ),
     Mutant(
