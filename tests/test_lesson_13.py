@@ -176,7 +176,7 @@ def test_the_fit_is_numpys_and_drops_what_is_small() -> None:
 
 
 def test_the_explorer_finds_burgers_equation_with_good_filters() -> None:
-    _, facts = explorers.identified(taps=7, grid=64)
+    _, facts = explorers.identified(noise=0.0, taps=7, grid=64)
     assert np.allclose(numbers(facts["transport"]), -1, atol=0.005)
     assert np.allclose(numbers(facts["viscosity"]), 0.05, atol=0.001) and facts["other terms"] == 0
 
@@ -184,7 +184,7 @@ def test_the_explorer_finds_burgers_equation_with_good_filters() -> None:
 def test_the_explorer_predicts_the_bias_of_filters() -> None:
     """sin(kh)/kh for central differences of second order; the fit is near what the spectrum predicts."""
     for grid in (32, 64, 128):
-        _, facts = explorers.identified(grid=grid)
+        _, facts = explorers.identified(noise=0.0, grid=grid)
         found, predicted = np.mean(numbers(facts["transport"])), float(facts["spectrum predicts"])
         assert abs(found - predicted) < 0.25 * abs(predicted + 1) + 0.003
     h = 2 * math.pi / 32
@@ -197,10 +197,10 @@ def test_the_explorer_predicts_what_noise_does() -> None:
     """Finer grids are worse; frames fitted in time help."""
     found = {}
     for grid in (64, 128):
-        facts = explorers.identified(noise=0.01, grid=grid, threshold=0.0)[1]
+        facts = explorers.identified(noise=1.0, grid=grid, threshold=0.0)[1]
         found[grid] = np.mean(numbers(facts["viscosity"]))
         assert abs(found[grid] - float(facts["noise predicts"])) < 0.012
-    many = explorers.identified(noise=0.01, grid=128, fitted=11, threshold=0.0)[1]
+    many = explorers.identified(noise=1.0, grid=128, fitted=11, threshold=0.0)[1]
     assert found[128] < 0.7 * found[64]
     assert np.mean(numbers(many["viscosity"])) > 1.2 * found[128]
 

@@ -31,32 +31,33 @@ DEGREES = {2: 1, 5: 2, 11: 4}  # of the polynomial in time, by the number of fra
 
 
 def identified(
-    noise: float = 0.0, grid: int = 64, taps: int = 3, fitted: int = 2, threshold: float = 0.02, side: int = 256
+    noise: float = 1.0, grid: int = 64, taps: int = 3, fitted: int = 2, threshold: float = 0.02, side: int = 256
 ) -> Answer:
     """Left the coefficients that least squares finds in a film of Burgers' equation, over the true ones (black line:
     1): transport in x and y, viscosity in x and y; then the eight other terms (grey), as shares of u_t. Right, over
     the wave number k up to 16, what central differences make of a wave, over what they should: d/dx orange, d2/dx2
     blue; grey: the spectrum of u_x.
 
-    noise      its deviation, relative to that of u
+    noise      its deviation, in per cent of that of u
     grid       points along a side; the film is read at 4000 random ones
     taps       3, 5, 7: central differences of order 2, 4, 6
     fitted     2, 5, 11 frames of 0.01, to which a polynomial in time is fitted
     threshold  terms whose share of u_t is smaller are left out, and the rest is fitted again
     """
-    near, right, sigma, weights = _windows(grid, fitted)
+    near, right, deviation, weights = _windows(grid, fitted)
+    sigma = noise / 100 * deviation
     xi, eta = _noise()
     q, h, cut = _taps(taps), 2 * math.pi / grid, (WIDEST - taps) // 2
-    values = (near + noise * sigma * weights[0] * xi).unflatten(1, (WIDEST, WIDEST))
+    values = (near + sigma * weights[0] * xi).unflatten(1, (WIDEST, WIDEST))
     values = values[:, cut : WIDEST - cut, cut : WIDEST - cut].flatten(1, 2)
     scale = torch.tensor([h ** -sum(a) for a in ORDERS], dtype=torch.float64)
     d = (q.flatten(1) * scale[:, None]) @ values
-    u_t = right + noise * sigma * weights[1] * eta
+    u_t = right + sigma * weights[1] * eta
     (u, u_x, u_y, u_xx, u_xy, u_yy), v = d[0], d[1, 0]
     X = torch.stack([u * u_x, v * u_y, u_xx, u_yy, u, v, u_x, u_y, u * u_y, v * u_x, u_xy, torch.ones_like(u)])
     c, share = fit(X, u_t, threshold)
 
-    variance = float((noise * sigma * weights[0]) ** 2 * (q[3] ** 2).sum() / h**4)
+    variance = float((sigma * weights[0]) ** 2 * (q[3] ** 2).sum() / h**4)
     seen = float(X[2].square().mean())
     rho = factors(q, h)
     facts = {
@@ -178,6 +179,7 @@ class Changed(Burgers):
         self.c = c
 
     def velocity(self, u: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """c (u, v)."""
         return self.c * u[..., :1, :, :], self.c * u[..., 1:, :, :]
 
 
