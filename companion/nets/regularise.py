@@ -158,11 +158,11 @@ def odd_extension(u: Float[Tensor, "*batch n m"]) -> Float[Tensor, "*batch M1 M2
     u(-x, y) = u(x, -y) = -u(x, y): the only periodic continuation that is smooth wherever u and u_xx vanish on the
     border. An equation u_t = div(c grad u) + s(u) with an odd s keeps it odd.
 
-    >>> odd_extension(torch.ones(1, 1))
-    tensor([[ 0.,  0.,  0.,  0.],
-            [ 0.,  1.,  0., -1.],
-            [ 0.,  0.,  0.,  0.],
-            [ 0., -1.,  0.,  1.]])
+    >>> odd_extension(torch.ones(1, 1)).int()
+    tensor([[ 0,  0,  0,  0],
+            [ 0,  1,  0, -1],
+            [ 0,  0,  0,  0],
+            [ 0, -1,  0,  1]], dtype=torch.int32)
     """
     for axis in (-2, -1):
         zero = torch.zeros_like(u.narrow(axis, 0, 1))
