@@ -20,6 +20,7 @@ from companion.lab.explorers.lesson_09 import acceleration
 from companion.lab.explorers.lesson_10 import depth, stability
 from companion.lab.explorers.lesson_11 import gate, msa
 from companion.lab.explorers.lesson_12 import fitted, stars
+from companion.lab.explorers.lesson_13 import identified, rerun
 
 __all__ = [
     "iterated",
@@ -41,4 +42,6 @@ __all__ = [
     "msa",
     "stars",
     "fitted",
+    "identified",
+    "rerun",
 ]
