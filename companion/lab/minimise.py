@@ -85,10 +85,10 @@ def minimise_each(
 
         ended = ~(long | short) | (trials == TRIALS)
         moved, lost = searching & ended & fell, ended & ~fell
-        searching = searching & ~(lost & ~_known(pairs))  # not even downhill
+        stuck = (lost & ~_known(pairs)) | (moved & (f - fz <= 2 * torch.finfo(f.dtype).eps * f.abs()))
         pairs = _with(pairs, z - x, gz - g, moved, memory) * ~lost[..., None]  # begin anew, downhill
         x, f, g, steps = torch.where(moved, z, x), torch.where(moved, fz, f), torch.where(moved, gz, g), steps + moved
-        searching = searching & (steps < iterations) & (count < 2 * iterations)
+        searching = searching & ~stuck & (steps < iterations) & (count < 2 * iterations)
 
         same, new = (d, _between(low, high), low, high), _line(f, g, pairs)
         d, t, low, high = (torch.where(ended, b, a) for a, b in zip(same, new, strict=True))
