@@ -117,6 +117,7 @@ PDENET = "tests/test_pdenet.py::"
 PDENET1 = "tests/test_pdenet1.py::"
 IDENTIFY = "tests/test_identify.py::"
 BLOCKWISE = "tests/test_blockwise.py::"
+MINIMISE = "tests/test_minimise.py::"
 SYMNET = "tests/test_symnet.py::"
 MESSAGES = "tests/test_messages.py::test_bad_input_is_answered_by_the_rule_what_came_and_a_remedy"
 
@@ -1804,8 +1805,26 @@ MUTANTS = [
     Mutant(
         "L-BFGS ends where its last line search was",
         "lab/minimise.py",
-        {"                p.copy_(value)\n": "                pass\n"},
-        IDENTIFY + "test_steps_to_where_the_loss_is_no_number_are_taken_back",
+        {"_write(kept, parameters)": "_write(z, parameters)"},
+        MINIMISE + "test_what_is_kept_is_the_least_that_was_seen",
+    ),
+    Mutant(
+        "all problems begin their next search when the first does",
+        "lab/minimise.py",
+        {"ended = ~(long | short) | (trials == TRIALS)": "ended = (~(long | short)).any() | (trials == TRIALS)"},
+        MINIMISE + "test_together_each_takes_the_path_that_it_takes_alone",
+    ),
+    Mutant(
+        "the pairs of the first problem serve all",
+        "lab/minimise.py",
+        {"-_two_loops(g, *pairs)": "-_two_loops(g, *pairs[:, :1])"},
+        MINIMISE + "test_together_each_takes_the_path_that_it_takes_alone",
+    ),
+    Mutant(
+        "a net that has blown up is trained on",
+        "lab/blockwise.py",
+        {"torch.where(alive.to(": "torch.where(torch.ones_like(alive).to("},
+        BLOCKWISE + "test_of_several_nets_those_that_blow_up_are_named_and_the_others_go_on",
     ),
     # the schemes of Section 5.1
     Mutant(
@@ -2484,7 +2503,7 @@ MUTANTS = [
     Mutant(
         "an average that keeps first moments",
         "nets/pdenet1.py",
-        {"MomentBank([(0, 0)], N, 1, h": "MomentBank([(0, 0)], N, 2, h"},
+        {"MomentBank([(0, 0)], N, average, h": "MomentBank([(0, 0)], N, average + 1, h"},
         PDENET1 + "test_the_terms_are_those_of_order_one_to_four",
     ),
     Mutant(

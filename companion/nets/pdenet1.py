@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from companion.flows.schemes import Euler
 from companion.nets.interpolant import Interpolant
 from companion.nets.moments import MomentBank, central
 from companion.nets.pdenet import PDENet, feature_names
@@ -93,9 +94,11 @@ class PDENet1(PDENet):
     N         taps along an axis of a filter: 5, 7
     orders    the alpha, by default 1 <= i + j <= 4; with (0, 0) there is a term c u, too
     accuracy  of the filters; 1 fixes the moments up to order |alpha|, as in [102]
+    average   the accuracy of Q_00; 1 fixes its sum alone, as in [102]
     mesh      cells along an axis, on which each c_alpha is a polynomial of `degree` in x and in y, from 0 on
     source    an Interpolant for s(u), such as Interpolant(-15, 15, mesh=20, degree=4)
     learned   False keeps the filters as they start, central, and Q_00 = 1: "frozen"
+    scheme    (F, dt) -> map; Euler in [102]
     nets      S nets at once
 
     u has shape (*batch, 1, N, N), N = grid; with S nets (S or 1, *batch, 1, N, N). `maps`, `forward`, `trajectory` are
@@ -115,19 +118,21 @@ class PDENet1(PDENet):
         N: int = 5,
         orders: Sequence[tuple[int, int]] = ORDERS4,
         accuracy: int = 1,
+        average: int = 1,
         mesh: int = 20,
         degree: int = 2,
         source: Interpolant | None = None,
         start: Callable[..., Tensor] = central,
         learned: bool = True,
+        scheme: Callable[..., nn.Module] = Euler,
         nets: int | None = None,
     ):
         h = 2 * math.pi / grid if h is None else h
         bank = MomentBank(orders, N, accuracy, h, start, learned, nets)
-        average = MomentBank([(0, 0)], N, 1, h, learned=True, nets=nets) if learned else None
+        Q_00 = MomentBank([(0, 0)], N, average, h, nets=nets) if learned else None
         several = (len(orders),) if nets is None else (nets, len(orders))
         coefficients = Interpolant(0.0, grid * h, mesh, degree, dim=2, several=several)
-        super().__init__(LinearRightSide(bank, coefficients, grid, source), dt, average)
+        super().__init__(LinearRightSide(bank, coefficients, grid, source), dt, Q_00, scheme)
 
     @property
     def names(self) -> list[str]:

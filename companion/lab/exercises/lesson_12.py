@@ -5,6 +5,7 @@ Notebook: 12.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -47,18 +48,21 @@ def matrix(answer: Any) -> str | None:
     if found is None:
         return words
     right = moment_matrix(SHARR)
-    factorials = torch.tensor([1.0, 1.0, 2.0], dtype=torch.float64)
-    slips = {
-        "the factor 1/(i! j!) is missing": right * torch.outer(factorials, factorials),
-        "the sign is reversed: the upper row, k_1 = -1, is the positive one": -right,
-        "rows and columns are exchanged: the first index of m_ij belongs to k_1, the row": right.mT,
-        "k runs over 0, 1, 2 here; 0 belongs in the middle": moment_about(SHARR, 1),
-    }
     if torch.allclose(found, right, atol=1e-9):
         return None
-    for slip, wrong in slips.items():
+    factorials = torch.tensor([1.0, 1.0, 2.0], dtype=torch.float64)
+    slips: dict[str, Callable[[Tensor], Tensor]] = {
+        "k runs over 0, 1, 2 here; 0 belongs in the middle": lambda M: moment_about(SHARR, 1),
+        "the factor 1/(i! j!) is missing": lambda M: M * torch.outer(factorials, factorials),
+        "the sign is reversed: the upper row, k_1 = -1, is the positive one": lambda M: -M,
+        "rows and columns are exchanged: the first index of m_ij belongs to k_1, the row": lambda M: M.mT,
+    }
+    for several_slips in (*itertools.combinations(slips, 1), *itertools.combinations(slips, 2)):
+        wrong = right
+        for slip in several_slips:
+            wrong = slips[slip](wrong)
         if torch.allclose(found, wrong, atol=1e-9):
-            return slip
+            return "; and ".join(several_slips)
     i, j = divmod(int((found - right).abs().argmax()), 3)
     off = float(found[i, j] - right[i, j])
     return f"m_{i}{j} is {found[i, j]:.4g}; that is not it" + ("; give it exactly" if abs(off) < 0.006 else "")
@@ -145,6 +149,7 @@ def diffusion(answer: Callable[..., Any]) -> str | None:
     """D = a m_2 h - dt a^2 / 2."""
     for a, m_2, h, dt in ((0.7, 0.5, 0.1, 0.03), (-1.3, 0.2, 0.25, 0.1)):
         filters, euler = a * m_2 * h, a**2 * dt / 2
+        other = {p[0] * p[1] * p[2] - p[0] ** 2 * p[3] / 2 for p in itertools.permutations((a, m_2, h, dt))}
         words = judge(answer(a, m_2, h, dt), filters - euler, "D", {
             filters + euler: "the sign of Euler's part: one step is 1 + dt F = e^(dt L), so L = F - dt/2 F^2",
             euler - filters: "the sign of both parts is reversed",
@@ -155,7 +160,9 @@ def diffusion(answer: Callable[..., Any]) -> str | None:
             m_2 * h - euler: "the filter's part is multiplied by a",
             filters - a * dt / 2: "F^2 begins with a^2 d_xx",
             filters - 2 * euler: "half of dt F^2",
-        }, "add the filter's m_2 h u_xx, times a, and what Euler's step leaves")  # fmt: skip
+        } | dict.fromkeys(other, "the arguments come in the order a, m_2, h, dt"),
+            "add the filter's m_2 h u_xx, times a, and what Euler's step leaves",
+        )  # fmt: skip
         if words:
             return f"for a = {a:g}, m_2 = {m_2:g}, h = {h:g}, dt = {dt:g}: {words}"
     return None
