@@ -2,35 +2,37 @@ r"""Equations found in noisy films, by PDE-Net 2.0 and by a fast route; what the
 
     frozen    the nets of [101] with their one-sided filters as they are: a warm-up and one block
     blocks    the same with filters learned, 5 x 5 taps of accuracy 2: a warm-up, then 1, 2, 3 blocks
-    fast      companion.lab.identify: 7 x 7 taps of accuracy 3, 30000 random points, few terms
+    central   companion.lab.identify with frozen central filters of 7 taps: 30000 random points, few terms
+    fast      the same with filters learned, 7 x 7 taps of accuracy 3
+    lacking   fast with a dictionary that cannot say it all: linear terms only for Burgers, quadratic for the reaction
 
-All three see the same films, made as in [101]: second-order upwind and Heun on 128 x 128 cells with steps of 1/1600,
-read at 32 x 32 points every 0.01, noise 0, 0.001 or 0.01 of the deviation of u. Every seed has its own films and first
-weights. `blocks` has 200 iterations of L-BFGS a stage and up to three blocks, on 8 films, where [101] has 2000,
-fifteen or more, on 28. Under noise of 0.01 `fast` fits a quartic in time to eleven frames.
+All see the same films, made as in [101]: second-order upwind and Heun on 128 x 128 cells with steps of 1/1600, read at
+32 x 32 points every 0.01, noise 0, 0.001 or 0.01 of the deviation of u. Every seed has its own films and first weights.
+`blocks` has 200 iterations of L-BFGS a stage and up to three blocks, on 8 films, where [101] has 2000, fifteen or more,
+on 28. Under noise of 0.01 the last three fit a quartic in time to eleven frames. Heat and reaction have films of the
+same kind, those of the reaction with steps of 1/1600 instead of 1/10000.
 
-The films are themselves solutions with an error: by exact derivatives on the 128 x 128 cells, u and v obey Burgers'
-equation with a transport of -1.011 and a viscosity of 0.051. No method can be trusted beyond that here.
+The films are themselves solutions with an error. "films" has what they obey: least squares of u_t on the true terms
+alone, without noise, by sixth-order differences in time and exact derivatives on all 128 x 128 points. Each method is
+compared with both, the equation as printed ("worst") and its own films ("worst from the films").
 
 Prediction: other films, 400 steps. The error at a time is the deviation of u - u_hat from 0 over that of u from its
 mean, for each film; given are its 25th, 50th and 75th percentiles over films and seeds. A net may blow up: its error is
-infinite then, and stored as null. `lacking` is `fast` with a dictionary that cannot say it all: linear terms only for
-Burgers, quadratic ones for the cubic reaction. `coarse` is the solver of the data itself, upwind and Heun, on the
-32 x 32 points.
+infinite then, and stored as null. The "simulators" know the equation: `coarse` is the solver of the data itself, upwind
+and Heun, on the 32 x 32 points; `central 3`, `5`, `7` central differences of so many taps and RK4 there; `films 7` the
+last with the coefficients that the films obey.
 
-Heat and reaction have films of the same kind, those of the reaction with steps of 1/1600 instead of 1/10000.
-
-    python experiments/pdenet.py                   about an hour on one core
+    python experiments/pdenet.py                   about half an hour on one core
     python experiments/pdenet.py --noise 0.001     one noise alone; what the others have stored stays
+    python experiments/pdenet.py --again fast      this method once more, the others stay
 
-writes experiments/results/pdenet.json after every seed; a seed that is there is not run again.
+writes experiments/results/pdenet.json after every run; a run that is there is not made again.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -45,18 +47,22 @@ from torch import Tensor, nn
 from companion import RK4, Heun, run
 from companion.lab import store, stored
 from companion.lab.blockwise import blockwise
-from companion.lab.identify import identify
-from companion.lab.pde_data import frames
+from companion.lab.identify import identify, in_time
+from companion.lab.pde_data import Data, frames
 from companion.lab.pdes import Burgers, Equation, Heat, ReactionDiffusionConvection, Upwind
-from companion.nets.pdenet import pdenet
+from companion.nets.moments import MomentBank
+from companion.nets.pdenet import ORDERS, RightSide, pdenet
+from companion.nets.polynomial import Polynomial
 
-SEEDS, NOISES = range(8), (0.0, 0.001, 0.01)
+SEEDS = range(8)
+METHODS = ("frozen", "blocks", "central", "fast", "lacking")
+NOISES = {"Burgers": (0.0, 0.001, 0.01), "heat": (0.001,), "reaction": (0.001,)}
 EQUATIONS: dict[str, Equation] = {
     "Burgers": Burgers(0.05),
     "heat": Heat(0.1),
     "reaction": ReactionDiffusionConvection(0.1, 1.0),
 }
-FILMS = {"n": 8, "steps": 15}
+FILMS: dict[str, Any] = {"n": 8, "steps": 15}
 FINE: dict[str, dict[str, Any]] = {"reaction": {"max_dt": 1 / 1600}}
 BLOCKS: dict[str, Any] = {"blocks": (0, 1, 2, 3), "iterations": 200}
 FROZEN: dict[str, Any] = {"blocks": (0, 1), "iterations": 200}
@@ -70,7 +76,7 @@ LACKING: dict[str, dict[str, Any]] = {
     "Burgers": {"hidden": 0, "degree": 1, "points": 10_000},
     "reaction": {"hidden": 2, "degree": 2, "points": 10_000},
 }
-UNDER_NOISE = {"width": 11, "time_degree": 4}
+UNDER_NOISE: dict[str, Any] = {"width": 11, "time_degree": 4}
 TEST: dict[str, Any] = {"n": 6, "steps": 400, "seed": 1000, "noise": 0.0}
 KEPT = (1, 5, 10, 25, 50, 100, 200, 300, 400)
 
@@ -81,20 +87,65 @@ def named(terms: dict[str, float]) -> dict[str, float]:
     return {"*".join(sorted(name.split("*"))).replace("^", "**"): c for name, c in powers}
 
 
-def compared(found: Sequence[dict[str, float]], equation: Equation) -> dict[str, Any]:
-    """The coefficients at the true terms, the largest other one, and how far off: absolutely for |c| near 1 and for
-    viscosities, relatively for all.
-    """
-    rows, away = [], {"transport": 0.0, "viscosity": 0.0, "spurious": 0.0, "relative": 0.0}
-    for f, t in zip(map(named, found), map(named, equation.terms), strict=True):
-        rows.append({name: round(f.get(name, 0.0), 5) for name in t})
+def distances(rows: Sequence[dict[str, float]], truth: Sequence[dict[str, float]]) -> dict[str, float]:
+    """How far off the true terms are: absolutely for viscosities and for the others, relatively for all."""
+    away = {"transport": 0.0, "viscosity": 0.0, "relative": 0.0}
+    for f, t in zip(rows, truth, strict=True):
         for name, c in t.items():
             kind = "viscosity" if name.endswith(("_xx", "_yy")) else "transport"
             error = abs(f.get(name, 0.0) - c)
             away[kind] = max(away[kind], error)
             away["relative"] = max(away["relative"], error / abs(c))
-        away["spurious"] = max([away["spurious"], *(abs(c) for name, c in f.items() if name not in t)])
-    return {"coefficients": rows, **{key: round(value, 5) for key, value in away.items()}}
+    return {key: round(value, 5) for key, value in away.items()}
+
+
+def compared(found: Sequence[dict[str, float]], equation: Equation) -> dict[str, Any]:
+    """The coefficients at the true terms, how far off they are, and the largest other one."""
+    found, truth = list(map(named, found)), list(map(named, equation.terms))
+    rows = [{name: round(f.get(name, 0.0), 5) for name in t} for f, t in zip(found, truth, strict=True)]
+    others = [abs(c) for f, t in zip(found, truth, strict=True) for name, c in f.items() if name not in t]
+    return {"coefficients": rows, **distances(found, truth), "spurious": round(max(others, default=0.0), 5)}
+
+
+def exact_derivatives(u: Tensor) -> Tensor:
+    """u, u_x, u_y, u_xx, u_xy, u_yy, v, ... of the Fourier series: (batch, C, N, N) -> (batch, 6 C, N^2)."""
+    N = u.shape[-1]
+    a, k = torch.fft.rfft2(u), torch.fft.fftfreq(N, 1 / N, dtype=u.dtype)
+    x, y = 1j * k[:, None], 1j * k[: N // 2 + 1].abs()
+    d = [torch.fft.irfft2(x**i * y**j * a, s=(N, N)) for i, j in ORDERS]
+    return torch.stack(d, 2).flatten(1, 2).flatten(2)
+
+
+def obeyed(equation: Equation, data: Data) -> dict[str, Any]:
+    """The coefficients of the true terms that films obey, by least squares; rms(u_t - F)/rms(u_t) that is left."""
+    u, u_t = (x.flatten(0, 1) for x in in_time(data.u, data.dt, 7, 6))
+    features, rows, residual = exact_derivatives(u), [], []
+    for terms, right in zip(map(named, equation.terms), u_t.unbind(1), strict=True):
+        p = Polynomial.of(*({name: 1.0} for name in terms), names=equation.names)
+        A, b = p(features).transpose(0, 1).flatten(1).T.numpy(), right.flatten().numpy()
+        c = np.linalg.lstsq(A, b, rcond=None)[0]
+        rows.append({name: round(float(x), 5) for name, x in zip(terms, c, strict=True)})
+        residual.append(float(f"{np.linalg.norm(A @ c - b) / np.linalg.norm(b):.2g}"))
+    return {"coefficients": rows, "residual": residual}
+
+
+def films(name: str) -> dict[str, Any]:
+    """What the films of each seed obey, on the solver's own points; mean and deviation."""
+    equation, runs = EQUATIONS[name], []
+    grid = FILMS.get("grid", equation.recipe.grid)
+    for seed in SEEDS:
+        data = frames(equation, **(FILMS | FINE.get(name, {}) | {"coarse": grid}), noise=0.0, seed=seed)
+        runs.append({"seed": seed} | obeyed(equation, data))
+    return {"coefficients": averaged([r["coefficients"] for r in runs]), "runs": runs}
+
+
+def averaged(tables: Sequence[list[dict[str, float]]]) -> list[dict[str, list[float]]]:
+    """[mean, deviation] of each coefficient over several tables."""
+    each = [{name: [t[i][name] for t in tables] for name in row} for i, row in enumerate(tables[0])]
+    ddof = min(1, len(tables) - 1)
+    return [
+        {name: [round(float(f), 5) for f in (np.mean(c), np.std(c, ddof=ddof))] for name, c in r.items()} for r in each
+    ]
 
 
 def errors(step: nn.Module, test: Tensor) -> tuple[list[list[float]], float]:
@@ -112,86 +163,92 @@ def errors(step: nn.Module, test: Tensor) -> tuple[list[list[float]], float]:
     return rows, seconds
 
 
-def percentiles(rows: Sequence[Sequence[float]]) -> list[list[float | None]]:
-    """25, 50 and 75 per cent of each row; None where it is infinite."""
-    table = [np.percentile(np.minimum(row, 1e6), (25, 50, 75), method="nearest") for row in rows]
-    return [[float(f"{x:.4g}") if x < 1e6 else None for x in row] for row in table]
+def percentiles(rows: Sequence[Sequence[float | None]]) -> list[list[float | None]]:
+    """25, 50 and 75 per cent of each row; None is infinite."""
+    finite = [[1e6 if e is None else min(e, 1e6) for e in row] for row in rows]
+    return short([np.percentile(row, (25, 50, 75), method="nearest").tolist() for row in finite])
 
 
-def one(name: str, noise: float, seed: int, test: Tensor) -> dict[str, Any]:
-    """The three methods on the films of a seed."""
+def short(rows: Sequence[Sequence[float]]) -> list[list[float | None]]:
+    """Four digits, and None for infinity, which JSON has not."""
+    return [[float(f"{e:.4g}") if e < 1e6 else None for e in row] for row in rows]
+
+
+def one(name: str, noise: float, seed: int, method: str, test: Tensor) -> dict[str, Any]:
+    """A method on the films of a seed."""
     equation = EQUATIONS[name]
     data = frames(equation, **FILMS, **FINE.get(name, {}), noise=noise, seed=seed)
-    result: dict[str, Any] = {"seed": seed}
-    for method, learned, schedule in (("frozen", False, FROZEN), ("blocks", True, BLOCKS)):
-        begin = time.process_time()
-        generator = torch.Generator().manual_seed(seed)
-        net = pdenet(equation.channels, h=data.h, dt=data.dt, hidden=HIDDEN[name], learned=learned, generator=generator)
-        stages = blockwise(net, lambda stage, count: data, **schedule, progress=False)
-        seconds = time.process_time() - begin
-        terms = [p.terms(net.F.names) for p in net.F.polynomial(max(2, equation.degree))]
-        result[method] = compared(terms, equation) | {
-            "loss": [round(s.loss, 5) for s in stages],
-            "seconds": round(seconds, 1),
-            "errors": errors(net.step, test)[0],
-        }
-    fit = UNDER_NOISE if noise > 0.005 else {}
-    found = identify(data, **FAST[name], **fit, seed=seed)
+    if method in ("frozen", "blocks"):
+        return by_steps(equation, data, seed, method == "blocks", HIDDEN[name], test)
+    settings = LACKING[name] if method == "lacking" else FAST[name] | {"learned": method == "fast"}
+    found = identify(data, **settings, **(UNDER_NOISE if noise > 0.005 else {}), seed=seed)
+    result = compared(found.terms(), equation) | {"residual": [round(r, 4) for r in found.residual]}
+    if method == "lacking":
+        return result
     rows, simulated = errors(RK4(found.net.F, data.dt), test)
-    result["fast"] = compared(found.terms(), equation) | {
-        "residual": [round(r, 4) for r in found.residual],
+    return result | {
         "seconds": round(found.seconds, 1),
-        "errors": rows,
+        "errors": short(rows),
         "seconds of the simulation": round(simulated, 2),
     }
-    if name in LACKING:
-        found = identify(data, **LACKING[name], **fit, seed=seed)
-        result["lacking"] = compared(found.terms(), equation) | {"residual": [round(r, 4) for r in found.residual]}
-    return result
 
 
-def summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def by_steps(equation: Equation, data: Data, seed: int, learned: bool, hidden: int, test: Tensor) -> dict[str, Any]:
+    """The nets of [101], trained in blocks."""
+    begin = time.process_time()
+    generator = torch.Generator().manual_seed(seed)
+    net = pdenet(equation.channels, h=data.h, dt=data.dt, hidden=hidden, learned=learned, generator=generator)
+    stages = blockwise(net, lambda stage, count: data, **(BLOCKS if learned else FROZEN), progress=False)
+    seconds = time.process_time() - begin
+    terms = [p.terms(net.F.names) for p in net.F.polynomial(max(2, equation.degree))]
+    return compared(terms, equation) | {
+        "loss": [round(s.loss, 5) for s in stages],
+        "seconds": round(seconds, 1),
+        "errors": short(errors(net.step, test)[0]),
+    }
+
+
+def summary(runs: Sequence[dict[str, Any]], obeyed: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """For each method: means and deviations of the coefficients, the worst seed, percentiles of the prediction."""
-    table = {}
-    for method in ("frozen", "blocks", "fast"):
-        each = [r[method] for r in runs]
-        values = [[list(row.values()) for row in e["coefficients"]] for e in each]
-        mean, spread = (
-            np.mean(values, 0),
-            np.std(values, 0, ddof=1) if len(each) > 1 else np.full_like(values[0], np.nan),
-        )
-        names = [list(row) for row in each[0]["coefficients"]]
+    table, own = {}, {f["seed"]: f["coefficients"] for f in obeyed}
+    for method in METHODS[:-1]:
+        each = [r[method] for r in runs if method in r]
+        if not each:
+            continue
+        from_films = [distances(r[method]["coefficients"], own[r["seed"]]) for r in runs if method in r]
         rows = [[x for e in each for x in e["errors"][i]] for i in range(len(each[0]["errors"]))]
         table[method] = {
-            "coefficients": [
-                {n: [round(float(m), 5), round(float(s), 5)] for n, m, s in zip(*part, strict=True)}
-                for part in zip(names, mean, spread, strict=True)
-            ],
+            "coefficients": averaged([e["coefficients"] for e in each]),
             "worst": {key: max(e[key] for e in each) for key in ("transport", "viscosity", "spurious", "relative")},
+            "worst from the films": {key: max(d[key] for d in from_films) for key in from_films[0]},
             "seconds": round(float(np.mean([e["seconds"] for e in each])), 1),
             "prediction": percentiles(rows),
         }
     return table
 
 
-def simulators(name: str, test: Tensor, dt: float) -> dict[str, Any]:
-    """The solver of the data on the points of the nets, and on its own grid: error and seconds for all steps."""
-    equation = EQUATIONS[name]
-    coarse = Upwind(copy.deepcopy(equation), test.shape[-1])
-    rows, seconds = errors(Heun(coarse, dt), test)
+def simulators(name: str, test: Tensor, dt: float, obeyed: Sequence[dict[str, list[float]]]) -> dict[str, Any]:
+    """Those that know the equation, on the points of the nets; the reference: error and seconds for all steps."""
+    equation, table = EQUATIONS[name], {}
+    own = [{term: mean for term, (mean, _) in row.items()} for row in obeyed]
+    steps: dict[str, nn.Module] = {"coarse": Heun(Upwind(copy.deepcopy(equation), test.shape[-1]), dt)}
+    for key, terms, taps in [(f"central {n}", equation.terms, n) for n in (3, 5, 7)] + [("films 7", tuple(own), 7)]:
+        bank = MomentBank(ORDERS, taps, h=2 * np.pi / test.shape[-1], learned=False)
+        steps[key] = RK4(RightSide(bank, Polynomial.of(*terms, names=equation.names), upwind=False), dt)
+    for key, step in steps.items():
+        rows, seconds = errors(step, test)
+        table[key] = {"prediction": percentiles(rows), "seconds": round(seconds, 2)}
     begin = time.process_time()
     frames(equation, **(TEST | {"steps": 10, "start_time": 0.0}), cache=False)
     reference = (time.process_time() - begin) * (test.shape[1] - 1) / 10
-    return {
-        "coarse": {"prediction": percentiles(rows), "seconds": round(seconds, 2)},
-        "reference": {"seconds": round(reference, 1)},
-    }
+    return table | {"reference": {"seconds": round(reference, 1)}}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--equation", choices=EQUATIONS)
-    parser.add_argument("--noise", type=float, choices=NOISES)
+    parser.add_argument("--noise", type=float)
+    parser.add_argument("--again", choices=METHODS)
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
     try:
@@ -199,42 +256,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except FileNotFoundError:
         results = {}
     results.pop("about", None)
+
+    def keep() -> None:
+        store(
+            __file__, results, seeds=len(SEEDS), films=FILMS, blocks=BLOCKS, frozen=FROZEN, fast=FAST, lacking=LACKING
+        )
+
     for name in EQUATIONS if chosen.equation is None else (chosen.equation,):
         test = frames(EQUATIONS[name], **TEST, **FINE.get(name, {}))
         table = results.setdefault(name, {"kept": [k for k in KEPT if k <= TEST["steps"]], "noise": {}})
-        if "simulators" not in table:
-            table["simulators"] = simulators(name, test.u, test.dt)
-        for noise in NOISES if chosen.noise is None else (chosen.noise,):
+        if "films" not in table:
+            table["films"] = films(name)
+            table["simulators"] = simulators(name, test.u, test.dt, table["films"]["coefficients"])
+            keep()
+        for noise in NOISES[name] if chosen.noise is None else (chosen.noise,):
             part = table["noise"].setdefault(str(noise), {"runs": []})
             for seed in SEEDS:
-                if seed in [r["seed"] for r in part["runs"]]:
-                    continue
-                done = json.loads(json.dumps(finite(one(name, noise, seed, test.u))))
-                part["runs"].append(done)
-                part["summary"] = summary(restored(part["runs"]))
-                store(__file__, results, seeds=len(SEEDS), films=FILMS, blocks=BLOCKS, frozen=FROZEN, fast=FAST)
-                shown = {m: [done[m][k] for k in ("transport", "viscosity", "spurious")] for m in part["summary"]}
-                print(name, noise, seed, shown, flush=True)
-
-
-def finite(x: Any) -> Any:
-    """Numbers of four digits in the errors, infinite ones as None: JSON has no infinity."""
-    if isinstance(x, dict):
-        return {k: [[_short(e) for e in row] for row in v] if k == "errors" else finite(v) for k, v in x.items()}
-    return x
-
-
-def restored(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same with infinity for None."""
-    again = copy.deepcopy(list(runs))
-    for r in again:
-        for method in ("frozen", "blocks", "fast"):
-            r[method]["errors"] = [[torch.inf if e is None else e for e in row] for row in r[method]["errors"]]
-    return again
-
-
-def _short(e: float) -> float | None:
-    return float(f"{e:.4g}") if e < 1e6 else None
+                if seed not in [r["seed"] for r in part["runs"]]:
+                    part["runs"].append({"seed": seed})
+                run_ = next(r for r in part["runs"] if r["seed"] == seed)
+                for method in METHODS:
+                    if (method in run_ and method != chosen.again) or (method == "lacking" and name not in LACKING):
+                        continue
+                    run_[method] = one(name, noise, seed, method, test.u)
+                    part["summary"] = summary(part["runs"], table["films"]["runs"])
+                    keep()
+                    shown = {k: run_[method][k] for k in ("transport", "viscosity", "spurious")}
+                    print(name, noise, seed, method, shown, flush=True)
 
 
 if __name__ == "__main__":
