@@ -104,6 +104,105 @@ def test_a_net_that_blows_up_is_left_as_the_last_good_stage_made_it() -> None:
     assert same(kept, state(theirs))
 
 
+# ---- several nets in one ----
+
+
+def several(*seeds: int) -> PDENet:
+    """The nets of some seeds, stacked."""
+    both = net(nets=len(seeds))
+    parts = [net(seed).state_dict() for seed in seeds]
+    own = both.state_dict()
+    both.load_state_dict(
+        {k: torch.stack([p[k] for p in parts]) if v.ndim > parts[0][k].ndim else v for k, v in own.items()}
+    )
+    return both
+
+
+def own_films(stage: int, count: int) -> Data:
+    return films()._replace(u=torch.stack([films(10 * stage).u, films(10 * stage + 1).u]))
+
+
+def parameters(net: PDENet, s: int | None = None) -> torch.Tensor:
+    return torch.cat([(p if s is None else p[s]).detach().flatten() for p in net.parameters()])
+
+
+def test_two_nets_in_one_are_trained_as_two_nets() -> None:
+    """Films and first weights of their own: the parameters, losses and evaluations of two trainings, to rounding."""
+    both = several(3, 4)
+    history = blockwise(both, own_films, (0, 1, 2), 8, progress=False)
+    for s, seed in enumerate((3, 4)):
+        alone = net(seed)
+        theirs = blockwise(alone, lambda stage, count: films(10 * stage + s), (0, 1, 2), 8, progress=False)  # noqa: B023
+        assert [h.evaluations[s] for h in history] == [h.evaluations for h in theirs]
+        assert [h.loss[s] for h in history] == pytest.approx([h.loss for h in theirs], rel=1e-7)
+        assert torch.allclose(parameters(both, s), parameters(alone), rtol=1e-5, atol=1e-7)
+        assert not torch.allclose(parameters(alone), parameters(net(seed)), atol=1e-3)
+
+
+def test_of_several_nets_those_that_blow_up_are_named_and_the_others_go_on(tmp_path) -> None:
+    """The second net's films are huge in the second stage: it stays as the first has made it, even in the third."""
+
+    def one_bad(stage: int, count: int) -> Data:
+        data = own_films(stage, count)
+        return data._replace(
+            u=data.u * torch.tensor([1.0, 1e200 if stage == 1 else 1.0], dtype=torch.float64).reshape(-1, 1, 1, 1, 1, 1)
+        )
+
+    both, good, first = several(3, 4), several(3, 4), several(3, 4)
+    with pytest.warns(
+        StabilityWarning, match=r"nets \[1\] blow up within 2 steps\. They are left as 1 blocks have made"
+    ):
+        history = blockwise(both, one_bad, (1, 2, 3), 5, progress=False)
+    blockwise(good, own_films, (1, 2, 3), 5, progress=False)
+    blockwise(first, own_films, (1,), 5, progress=False)
+    assert torch.allclose(parameters(both, 0), parameters(good, 0), rtol=1e-7, atol=1e-10)
+    assert torch.allclose(parameters(both, 1), parameters(first, 1), rtol=1e-7, atol=1e-10)
+    assert [h.loss[1] < torch.inf for h in history] == [True, False, False]
+
+    def cut(stage: int, count: int) -> Data:
+        if stage == 2:
+            raise KeyboardInterrupt
+        return one_bad(stage, count)
+
+    again, file = several(5, 6), tmp_path / "cut.pt"
+    with pytest.warns(StabilityWarning), pytest.raises(KeyboardInterrupt):
+        blockwise(several(3, 4), cut, (1, 2, 3), 5, checkpoint=file, progress=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # it is said once
+        blockwise(again, one_bad, (1, 2, 3), 5, checkpoint=file, progress=False)
+    assert same(state(again), state(both))
+
+    huge = lambda stage, count: own_films(0, 2)._replace(u=own_films(0, 2).u * 1e200)  # noqa: E731
+    with pytest.warns(StabilityWarning, match=r"nets \[0, 1\] blow up within 1 steps\. They are left as they came"):
+        assert blockwise(several(3, 4), huge, (1, 2), 5, progress=False) == []
+
+
+def test_nets_may_share_their_films_and_other_numbers_of_films_are_refused() -> None:
+    shared, repeated = several(3, 4), several(3, 4)
+    blockwise(shared, lambda stage, count: films()._replace(u=films().u[None]), (1,), 5, progress=False)
+    blockwise(
+        repeated,
+        lambda stage, count: films()._replace(u=films().u.expand(2, -1, -1, -1, -1, -1)),
+        (1,),
+        5,
+        progress=False,
+    )
+    assert torch.allclose(parameters(shared), parameters(repeated), rtol=1e-9)
+    with pytest.raises(ValueError, match=r"Each of 2 nets has its own films.*got shape \(3, 4, 1, 16, 16\).*u\[None\]"):
+        blockwise(several(3, 4), lambda stage, count: films(), (1,), 5, progress=False)
+    with pytest.raises(ValueError, match=r"got shape \(3, 3, 4, 1, 16, 16\)"):
+        blockwise(
+            several(3, 4),
+            lambda stage, count: films()._replace(u=films().u.expand(3, 3, -1, -1, -1, -1)),
+            (1,),
+            5,
+            progress=False,
+        )
+
+
+# ---- what it takes, and what it does not ----
+
+
 def test_another_loss_is_taken() -> None:
     calls = []
 
