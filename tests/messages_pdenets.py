@@ -27,6 +27,9 @@ from companion import (
     relative_loss,
     upwind,
 )
+from companion.lab.blockwise import blockwise
+from companion.lab.pde_data import Data
+from companion.lab.pdes import Burgers
 from companion.nets.polynomial import basis
 
 Row = tuple[str, Callable[[], Any], type[Exception], str]
@@ -362,6 +365,14 @@ NETS_FOR_PDES: list[Row] = [
         lambda: check_frames(torch.cat([waves(), waves()[..., :1]], -1), 0.01, 0.2),
         ValueError,
         "line along «y (axis -1)» are the same: a periodic grid ends one step ... Leave out the last line.",
+    ),
+    (
+        "one set of films for two nets",
+        lambda: blockwise(
+            pdenet(h=0.2, dt=0.01, nets=2), lambda stage, frames: Data(waves(), 0.01, 0.2, 0.0, Burgers()), (1,)
+        ),
+        ValueError,
+        "2 nets has its own films: u is (2 or 1, n, frames, C, N1, N2); got shape «(3, 5, 2, 16, 16)» ... or u[None] for one set",
     ),
 ]
 
