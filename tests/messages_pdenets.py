@@ -372,7 +372,7 @@ NETS_FOR_PDES: list[Row] = [
             pdenet(h=0.2, dt=0.01, nets=2), lambda stage, frames: Data(waves(), 0.01, 0.2, 0.0, Burgers()), (1,)
         ),
         ValueError,
-        "2 nets has its own films: u is (2 or 1, n, frames, C, N1, N2); got shape «(3, 5, 2, 16, 16)» ... or u[None] for one set",
+        "2 nets has its own films: u is (2 or 1, n, frames, C, N1, N2); got shape «(3, 5, 2, 16, 16)». ... u[None] for",
     ),
 ]
 
