@@ -7,12 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from companion.dynamics import run
 from companion.flows.schemes import RK4
 from companion.lab.identify import at_points, identify, in_time
 from companion.lab.minimise import minimise
 from companion.lab.pde_data import frames
 from companion.lab.pdes import Burgers, Heat, Recipe, Spectral
-from companion.nets.moments import upwind
+from companion.nets.moments import MomentBank, upwind
+from companion.nets.pdenet import ORDERS
 
 
 class Film(NamedTuple):
@@ -148,6 +150,37 @@ def test_heat_is_found_and_the_net_steps_as_the_equation() -> None:
         end = found.net(data.u[:, 0], 10)
     error = (end - data.u[:, 10]).norm() / (data.u[:, 0] - data.u[:, 10]).norm()
     assert float(error) < 0.03
+
+
+def test_no_wave_grows_in_the_net_found_for_heat() -> None:
+    """The symbol of F by the FFT of a unit pulse. Free filters let k = (16, 16), of which the films know nothing, grow;
+    held at their start they do not, and 400 steps end where the exact solution does.
+    """
+    heat = Heat(0.1)
+    data = frames(heat, n=4, steps=10, grid=64, coarse=32, noise=0.001, max_dt=1 / 400, seed=1)
+
+    def symbol(ridge: float) -> tuple[Tensor, Tensor]:
+        found = identify(data, hidden=0, degree=1, points=10000, ridge=ridge)
+        pulse = torch.zeros(1, 1, 32, 32, dtype=torch.float64)
+        pulse[..., 0, 0] = 1
+        step = RK4(found.net.F, 0.01)
+        with torch.no_grad():
+            return torch.fft.fft2(found.net.F(pulse))[0, 0].real, run(step, data.u[:, 0], k=400).u
+
+    free, _ = symbol(0.0)
+    held, end = symbol(0.0004)
+    assert float(free.max()) == float(free[16, 16]) > 5
+    assert float(held.max()) < 1e-9 and float(held[16, 16]) < -5
+    true = heat.exact(data.u[:, 0], 4.0)
+    assert float((end - true).norm() / (true - true.mean((-2, -1), keepdim=True)).norm()) < 0.1
+
+
+@pytest.mark.parametrize("weight", [0.0004, 10.0])
+def test_a_heavy_ridge_freezes_the_filters(weight: float) -> None:
+    _, data = burgers(0.0, n=2, steps=4)
+    held = identify(data, points=500, stages=(5, 20, 20), ridge=weight).net.F.bank
+    away = held.scaled_taps(data.u).detach() - MomentBank(ORDERS, 7, 3, data.h, learned=False).scaled_taps(data.u)
+    assert (float(away.abs().max()) < 1e-3) == (weight > 1)
 
 
 def test_the_residual_is_what_the_right_hand_side_leaves() -> None:
