@@ -22,12 +22,8 @@ writes experiments/results/pdenet_grids.json after every run; a run that is ther
 
 from __future__ import annotations
 
-import sys
 from itertools import product
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
 import torch

@@ -1791,6 +1791,12 @@ MUTANTS = [
         IDENTIFY + "test_heat_is_found_and_the_net_steps_as_the_equation",
     ),
     Mutant(
+        "filters are free where the films say nothing",
+        "lab/identify.py",
+        {" + (weight * away).sum()": ""},
+        IDENTIFY + "test_no_wave_grows_in_the_net_found_for_heat",
+    ),
+    Mutant(
         "the warm-up trains the filters, too",
         "lab/blockwise.py",
         {'if n or not name.endswith("bank.free")': "if True"},
