@@ -71,7 +71,7 @@ SCALES: dict[str, dict[str, Any]] = {
 def films(seeds: Sequence[int], stage: int, n: int, count: int, place: torch.device) -> Data:
     """n films of a stage for each seed, (S, n, count, C, N, N)."""
     each = [frames(EQUATION, n=n, steps=count - 1, seed=100 * seed + stage, device=place, **DATA) for seed in seeds]
-    return each[0]._replace(u=torch.stack([data.u for data in each]))
+    return each[0]._replace(u=torch.stack([data.u for data in each]).to(place))
 
 
 def one(data: Data, learned: bool, seed: int) -> PDENet:

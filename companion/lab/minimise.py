@@ -124,12 +124,13 @@ def _line(f: Tensor, g: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor, Tensor, 
 
 def _two_loops(g: Tensor, s: Tensor, y: Tensor) -> Tensor:
     """H g by Algorithm 7.4, each of its loops a triangular system: R alpha = s.g, then R^T delta = D alpha - y.r."""
+    if s.shape[1] == 0:
+        return g
     D = _dot(s, y)
     R = (s @ y.mT).triu() + torch.diag_embed((D == 0).to(s)[..., 0])
     alpha = torch.linalg.solve_triangular(R, s @ g[..., None], upper=True)
-    r = g[..., None] - y.mT @ alpha
-    if s.shape[1]:
-        r = r * torch.where(D > 0, D / _dot(y, y), 1)[:, -1:]
+    gamma = torch.where(D > 0, D / _dot(y, y), 1)[:, -1:]
+    r = gamma * (g[..., None] - y.mT @ alpha)
     delta = torch.linalg.solve_triangular(R.mT, D * alpha - y @ r, upper=False)
     return (r + s.mT @ delta)[..., 0]
 
