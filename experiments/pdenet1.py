@@ -37,7 +37,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 from torch import Tensor
 
-from companion import Euler, Heun, Interpolant, LinearRightSide, MomentBank, PDENet, moment_matrix, relative_loss
+from companion import (
+    Euler,
+    Heun,
+    Interpolant,
+    LinearRightSide,
+    MomentBank,
+    PDENet,
+    PDENet1,
+    moment_matrix,
+    relative_loss,
+)
 from companion.lab import store, stored
 from companion.lab.blockwise import blockwise
 from companion.lab.pde_data import Data, frames
@@ -50,7 +60,7 @@ MAPPED = ("frozen", "learned", "learned, Heun")
 
 
 class Kind(NamedTuple):
-    """Highest order of the terms, taps, accuracy of the filters and of Q_00 (0: Q_00 u = u), scheme, learned or not."""
+    """Highest order of the terms, taps, accuracy of the filters and of Q_00, scheme, learned or not."""
 
     top: int
     N: int
@@ -61,15 +71,15 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "frozen": Kind(2, 5, 2, 0, Euler, False),
+    "frozen": Kind(2, 5, 2, 3, Euler, False),
     "learned": Kind(2, 5, 2, 3, Euler, True),
-    "frozen, 7 x 7": Kind(2, 7, 2, 0, Euler, False),
+    "frozen, 7 x 7": Kind(2, 7, 2, 3, Euler, False),
     "learned, 7 x 7": Kind(2, 7, 2, 3, Euler, True),
-    "frozen, orders to 4": Kind(4, 5, 2, 0, Euler, False),
+    "frozen, orders to 4": Kind(4, 5, 2, 3, Euler, False),
     "learned, orders to 4": Kind(4, 5, 2, 3, Euler, True),
     "learned, orders to 4, as in [102]": Kind(4, 5, 1, 1, Euler, True),
-    "frozen, Heun": Kind(2, 5, 2, 0, Heun, False),
-    "frozen, 7 x 7, Heun": Kind(2, 7, 2, 0, Heun, False),
+    "frozen, Heun": Kind(2, 5, 2, 3, Heun, False),
+    "frozen, 7 x 7, Heun": Kind(2, 7, 2, 3, Heun, False),
     "learned, Heun": Kind(2, 5, 2, 3, Heun, True),
 }
 
@@ -86,14 +96,14 @@ class Size(NamedTuple):
     device: str = "cpu"
 
 
-def net_of(kind: Kind, size: Size, learned: bool) -> PDENet:
-    """The net in our units; not learned: its frozen twin."""
-    h = UNIT * 2 * math.pi / size.grid
-    orders = [(i, s - i) for s in range(1, kind.top + 1) for i in range(s, -1, -1)]
-    bank = MomentBank(orders, kind.N, kind.accuracy, h, learned=learned)
-    average = MomentBank([(0, 0)], kind.N, kind.average, h) if learned and kind.average else None
-    c = Interpolant(0.0, size.grid * h, size.mesh, dim=2, several=(len(orders),))
-    return PDENet(LinearRightSide(bank, c, size.grid), 1.0, average, scheme=kind.scheme).to(size.device)
+def net_of(kind: Kind, size: Size, learned: bool) -> PDENet1:
+    """The net in our units; not learned: its frozen twin, with Q_00 u = u."""
+    net = PDENet1(
+        size.grid, 1.0, h=UNIT * 2 * math.pi / size.grid, N=kind.N, accuracy=kind.accuracy, average=kind.average,
+        orders=[(i, s - i) for s in range(1, kind.top + 1) for i in range(s, -1, -1)],
+        mesh=size.mesh, learned=learned, scheme=kind.scheme,
+    )  # fmt: skip
+    return net.to(size.device)
 
 
 def data(size: Size, seed: int, steps: int, n: int, noise: float | None = None) -> Data:
@@ -234,13 +244,13 @@ def sources(size: Size, seeds: Sequence[int] = (0, 1, 2, 3)) -> dict[str, Any]:
     """u = 0 on the border: the odd continuation to twice the domain is periodic. Steps of Heun."""
     dt, half = SinSource().recipe.dt, size.grid // 2
     u = torch.linspace(-10, 10, 81, dtype=torch.float64)
-    curves, diffusion, seen = [], [], []
+    curves, seen = [], []
+    found: list[Tensor] = []
     for seed in seeds:
         h = UNIT * 4 * math.pi / size.grid
-        orders = [(1, 0), (0, 1), (2, 0), (1, 1), (0, 2)]
+        orders, source = list(NAMES), Interpolant(-15.0, 15.0, mesh=20, degree=4)
         bank = MomentBank(orders, 5, 2, h)
         c = Interpolant(0.0, size.grid * h, 2, dim=2, several=(len(orders),))
-        source = Interpolant(-15.0, 15.0, mesh=20, degree=4)
         net = PDENet(LinearRightSide(bank, c, size.grid, source), 1.0, scheme=Heun)
 
         def make(stage: int, m: int, seed: int = seed) -> Data:
@@ -255,13 +265,20 @@ def sources(size: Size, seeds: Sequence[int] = (0, 1, 2, 3)) -> dict[str, Any]:
         blockwise(net, make, (0, 1, 2, 3), size.iterations, **options)
         with torch.no_grad():
             curves.append(source(u) / dt)
-            found = net.F.coefficients()[:, half // 4 : -half // 4, half // 4 : -half // 4] / dt
-            diffusion.append(torch.stack([found[2].mean(), found[4].mean()]) / UNIT**2)
+            inner = slice(half // 4, -half // 4)
+            powers = torch.tensor([UNIT ** sum(alpha) for alpha in orders], dtype=torch.float64)
+            found.append(net.F.coefficients()[:, inner, inner] / dt / powers[:, None, None])
     share = torch.histc(torch.cat([s.flatten() for s in seen]), 20, -10, 10)
     return {
         "u": numbers(u),
         "source": [numbers(v, 4) for v in curves],
-        "u_xx, u_yy": [numbers(v, 4) for v in diffusion],
+        "coefficients": {
+            name: {
+                "mean": numbers(torch.stack([c[p].mean() for c in found]), 4),
+                "r.m.s.": numbers(torch.stack([c[p].square().mean().sqrt() for c in found]), 4),
+            }
+            for p, name in enumerate(NAMES.values())
+        },
         "share of u": numbers(share / share.sum()),
     }
 

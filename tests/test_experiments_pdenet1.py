@@ -25,6 +25,7 @@ def script() -> ModuleType:
 def test_what_is_stored_is_complete(script: ModuleType) -> None:
     results = stored("pdenet1")
     assert set(results["linear"]) == set(script.KINDS) and results["full"] is None
+    assert results["about"]["seconds in all"] > sum(row["seconds"] for row in results["linear"].values())
     seeds = results["about"]["size"]["seeds"]
     assert len(seeds) >= 4
     for name, row in results["linear"].items():
@@ -90,4 +91,6 @@ def test_the_script_in_small(script: ModuleType, monkeypatch: pytest.MonkeyPatch
     assert script.linear(size, ("learned",))["learned"]["of each seed"] == table["learned"]["of each seed"]
     small = script.sources(script.Size(grid=20, n=2, iterations=3), seeds=(0,))
     assert len(small["source"]) == 1 and len(small["source"][0]) == len(small["u"]) == 81
+    assert set(small["coefficients"]) == {"u_x", "u_y", "u_xx", "u_xy", "u_yy"}
+    assert all(abs(v["mean"][0]) <= v["r.m.s."][0] for v in small["coefficients"].values())
     assert sum(small["share of u"]) == pytest.approx(1, abs=0.02)

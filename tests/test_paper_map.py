@@ -61,7 +61,6 @@ AT_FIRST = tuple(item for item in ITEMS if item not in LESSON_02)
 
 OPEN: tuple[str, ...] = (
     "(5.4)",
-    "(5.5)",
 )
 
 
