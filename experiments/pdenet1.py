@@ -118,7 +118,7 @@ def last_frame(net: PDENet, u: Tensor, dt: float, *weights: float) -> Tensor:
     return relative_loss(net, u.select(-4, 0), u.select(-4, k), k)
 
 
-def trained(kind: Kind, size: Size, seed: int) -> list[tuple[int, PDENet]]:
+def trained(kind: Kind, size: Size, seed: int) -> list[tuple[int, PDENet1]]:
     """[(blocks, a copy of the net after that stage)]. Stage k has the data of seed 100 seed + k, for all kinds."""
     options: dict[str, Any] = {"loss": last_frame, "sparsity": 0.0, "moments": 0.0, "progress": False}
 
@@ -127,7 +127,8 @@ def trained(kind: Kind, size: Size, seed: int) -> list[tuple[int, PDENet]]:
 
     warm = net_of(kind, size, False)
     blockwise(warm, made(0), (0,), size.iterations, **options)
-    net, stages = net_of(kind, size, kind.learned), []
+    net = net_of(kind, size, kind.learned)
+    stages: list[tuple[int, PDENet1]] = []
     with torch.no_grad():
         net.F.interpolant.values.copy_(warm.F.interpolant.values)
     for stage, k in enumerate(size.blocks, 1):
