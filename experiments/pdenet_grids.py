@@ -27,7 +27,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from pdenet import FAST, averaged, compared, distances, obeyed
+from pdenet import FAST
+from pdenet_score import averaged, compared, distances, obeyed
 
 from companion import RK4
 from companion.lab import store, stored

@@ -24,7 +24,9 @@ def loaded(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "experiments"))
+        spec.loader.exec_module(module)
     return module
 
 
@@ -56,8 +58,8 @@ def pdenet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     return script
 
 
-def script_names(script: ModuleType, *names: str) -> list[str]:
-    return [next(iter(script.named({name: 1.0}))) for name in names]
+def script_names(*names: str) -> list[str]:
+    return [next(iter(loaded("pdenet_score").named({name: 1.0}))) for name in names]
 
 
 # ---- the scripts ----
@@ -99,14 +101,16 @@ def test_what_films_obey_by_exact_films(pdenet: ModuleType) -> None:
     heat = Heat(0.1)
     u0 = frames(heat, n=2, steps=0, grid=32, coarse=32, seed=3, noise=0.0, start_time=0.0, cache=False).u[:, 0, 0]
     film = torch.stack([heat.exact(u0, 0.01 * k) for k in range(8)], 1)[:, :, None]
-    found = pdenet.obeyed(heat, Data(film, 0.01, 2 * math.pi / 32, 0.0, heat))
+    found = loaded("pdenet_score").obeyed(heat, Data(film, 0.01, 2 * math.pi / 32, 0.0, heat))
     assert found["coefficients"] == [{"u_xx": 0.1, "u_yy": 0.1}] and found["residual"][0] < 1e-8
     x, y = points(16)
     u = torch.stack([(3 * x).sin() * y.cos(), (x + 2 * y).cos()])[None]
     wave, other = (3 * x).sin() * y.cos(), (x + 2 * y).cos()
     true = [wave, 3 * (3 * x).cos() * y.cos(), -(3 * x).sin() * y.sin(), -9 * wave, -3 * (3 * x).cos() * y.sin(), -wave]
     true += [other, -(x + 2 * y).sin(), -2 * (x + 2 * y).sin(), -other, -2 * other, -4 * other]
-    assert torch.allclose(pdenet.exact_derivatives(u)[0].unflatten(-1, (16, 16)), torch.stack(true), atol=1e-12)
+    assert torch.allclose(
+        loaded("pdenet_score").exact_derivatives(u)[0].unflatten(-1, (16, 16)), torch.stack(true), atol=1e-12
+    )
 
 
 def test_simulators_by_shifts(pdenet: ModuleType) -> None:
@@ -146,7 +150,7 @@ def test_coefficients_are_compared_whatever_the_order_of_factors(pdenet: ModuleT
     away = pdenet.compared(found, Burgers(0.05))
     assert away["transport"] == pytest.approx(0.1) and away["viscosity"] == pytest.approx(0.05)
     assert away["spurious"] == pytest.approx(0.003) and away["relative"] == pytest.approx(1)
-    assert script_names(pdenet, "v**2*u", "u*v**2", "v*u**2") == ["u*v**2", "u*v**2", "u**2*v"]
+    assert script_names("v**2*u", "u*v**2", "v*u**2") == ["u*v**2", "u*v**2", "u**2*v"]
     assert away["coefficients"][0] == {"u*u_x": -0.9, "u_y*v": -1.0, "u_xx": 0.05, "u_yy": 0.06}
 
 
@@ -217,7 +221,6 @@ def test_differences_in_space_are_periodic_along_both_axes(axis: int) -> None:
 
 def test_grids_at_a_tiny_scale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A cut run goes on; what is stored is what `identify` finds on every second point of the same films."""
-    monkeypatch.syspath_prepend(ROOT / "experiments")
     script, file = loaded("pdenet_grids"), tmp_path / "results" / "pdenet_grids.json"
     few = {"points": 300, "stages": (20, 10, 10), "N": 5}
     tiny = {
