@@ -11,7 +11,7 @@ Where f is no finite number, as of a net that blows up, t is too long.
 One evaluation serves all S: each takes from it what it needs, one more trial of its line search or its next direction,
 so that its path is the one that it would take alone.
 
-Notebook: 13.
+Notebooks: 12, 13.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Minimum(NamedTuple):
 
 
 def minimise(loss: Callable[[], Tensor], parameters: Sequence[Tensor], iterations: int, memory: int = 50) -> Minimum:
-    """Set the parameters to those with the least loss() found in so many iterations, and twice as many evaluations.
+    """Set the parameters to those of the least loss() in so many iterations and at most twice as many evaluations.
 
     >>> x = torch.tensor([3.0, -1.0], dtype=torch.float64, requires_grad=True)
     >>> minimise(lambda: (x[0] - 1) ** 2 + 10 * (x[1] - x[0]) ** 2, [x], 50).loss < 1e-12
