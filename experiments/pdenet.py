@@ -18,9 +18,9 @@ compared with both, the equation as printed ("worst") and its own films ("worst 
 
 Prediction: other films, 400 steps. The error at a time is the deviation of u - u_hat from 0 over that of u from its
 mean, for each film; given are its 25th, 50th and 75th percentiles over films and seeds. A net may blow up: its error is
-infinite then, and stored as null. The "simulators" know the equation: `coarse` is the solver of the data itself, upwind
-and Heun, on the 32 x 32 points; `central 3`, `5`, `7` central differences of so many taps and RK4 there; `films 7` the
-last with the coefficients that the films obey.
+infinite then, and stored as null; "blown up" counts the films of which this is so in the end. The "simulators" know the
+equation: `coarse` is the solver of the data itself, upwind and Heun, on the 32 x 32 points; `central 3`, `5`, `7` are
+central differences of so many taps and RK4 there; `films 7` the last with the coefficients that the films obey.
 
     python experiments/pdenet.py                   about half an hour on one core
     python experiments/pdenet.py --noise 0.001     one noise alone; what the others have stored stays
@@ -113,6 +113,11 @@ def percentiles(rows: Sequence[Sequence[float | None]]) -> list[list[float | Non
     return short([np.percentile(row, (25, 50, 75), method="nearest").tolist() for row in finite])
 
 
+def blown_up(rows: Sequence[Sequence[float | None]]) -> list[int]:
+    """[films that end at infinity, films]."""
+    return [sum(e is None or e >= 1e6 for e in rows[-1]), len(rows[-1])]
+
+
 def short(rows: Sequence[Sequence[float]]) -> list[list[float | None]]:
     """Four digits, and None for infinity, which JSON has not."""
     return [[float(f"{e:.4g}") if e < 1e6 else None for e in row] for row in rows]
@@ -167,6 +172,7 @@ def summary(runs: Sequence[dict[str, Any]], obeyed: Sequence[dict[str, Any]]) ->
             "worst from the films": {key: max(d[key] for d in from_films) for key in from_films[0]},
             "seconds": round(float(np.mean([e["seconds"] for e in each])), 1),
             "prediction": percentiles(rows),
+            "blown up": blown_up(rows),
         }
     return table
 
@@ -181,7 +187,7 @@ def simulators(name: str, test: Tensor, dt: float, obeyed: Sequence[dict[str, li
         steps[key] = RK4(RightSide(bank, Polynomial.of(*terms, names=equation.names), upwind=False), dt)
     for key, step in steps.items():
         rows, seconds = errors(step, test)
-        table[key] = {"prediction": percentiles(rows), "seconds": round(seconds, 2)}
+        table[key] = {"prediction": percentiles(rows), "blown up": blown_up(rows), "seconds": round(seconds, 2)}
     begin = time.process_time()
     frames(equation, **(TEST | {"steps": 10, "start_time": 0.0}), cache=False)
     reference = (time.process_time() - begin) * (test.shape[1] - 1) / 10
