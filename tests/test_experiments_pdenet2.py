@@ -171,4 +171,4 @@ def test_filters_that_learn_are_closer_than_frozen_ones(results: dict[str, Any])
     for row in frozen["coefficients"]:
         for name, (mean, _) in row.items():
             assert name.endswith(("_xx", "_yy")) or -0.91 < mean < -0.86
-    assert learned["blown up"] == [] and learned["prediction"][-1][1] < 0.5 * frozen["prediction"][-1][1]
+    assert learned["blown up"] == [] and learned["prediction"][5][1] < 0.6 * frozen["prediction"][5][1]  # 100 steps

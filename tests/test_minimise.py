@@ -217,6 +217,13 @@ def test_a_pair_of_negative_curvature_is_no_pair() -> None:
     )
 
 
+def test_before_a_jump_it_goes_as_far_as_it_can() -> None:
+    """(x + 1)^2, and 10 more where x < 1, as a net jumps where it changes sides: it ends just above 1."""
+    x = torch.tensor([[3.0]], dtype=torch.float64)
+    (end,), _ = logged(lambda x: (x[:, 0] + 1) ** 2 + 10 * (x[:, 0] < 1), x, 40)
+    assert end.loss < 4.01 and float(x.detach()) >= 1 and end.evaluations <= 80
+
+
 def test_a_single_precision_and_parameters_of_any_shape() -> None:
     a, b = torch.full((2, 3, 2), 3.0, requires_grad=True), torch.full((2,), -1.0, requires_grad=True)
     unused = torch.ones(2, 4, requires_grad=True)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 C1, C2 = 1e-4, 0.9
-TRIALS = 20  # of t, in one line search
+TRIALS = 10  # of t, in one line search; the last is one known as too short, if there is one
 FLAT = 1e-9  # where no slope is larger, the search has ended
 ACUTE = 1e-10  # the least cosine between s and y
 
@@ -90,7 +90,8 @@ def minimise_each(
         x, f, g, steps = torch.where(moved, z, x), torch.where(moved, fz, f), torch.where(moved, gz, g), steps + moved
         searching = searching & ~stuck & (steps < iterations) & (count < 2 * iterations)
 
-        same, new = (d, _between(low, high), low, high), _line(f, g, pairs)
+        t = torch.where((trials == TRIALS - 1) & (low[:, :1] > 0), low[:, :1], _between(low, high))
+        same, new = (d, t, low, high), _line(f, g, pairs)
         d, t, low, high = (torch.where(ended, b, a) for a, b in zip(same, new, strict=True))
         trials = torch.where(ended, 0, trials)
     _write(kept, parameters)
