@@ -24,7 +24,8 @@ error that undoes the film's.) The settings:
     WEAK     space   of the one derivative that is left: differences of order 6, periodic, or Fourier series
              box     half a side of a box in space; its half in time is 0.07, that of a film 0.075. 200 boxes
              p       2 is the least that u_xx allows
-    FAST     N taps a side; width and time_degree of the fit in time
+    FAST     N taps a side; width and time_degree of the fit in time; ridge, how firmly the filters are held at their
+             start where the films say nothing
 
 They are what was left of a longer list after a trial on films for tuning. Strong: differences of order 2 and 4, other
 widths, cubics of fifteen frames were the best nowhere, or by little. Weak: differences of order 2, the default of
@@ -91,9 +92,10 @@ WEAK: list[dict[str, Any]] = [
     )
 ]
 FAST: list[dict[str, Any]] = [
-    {"N": N, "points": 20_000, "width": width, "time_degree": degree}
+    {"N": N, "points": 20_000, "width": width, "time_degree": degree, "ridge": ridge}
     for N in (5, 7)
     for width, degree in ((2, 1), (11, 4))
+    for ridge in (0.0, 0.0004)
 ]
 TRUE = (
     {"uu_1": -1.0, "vu_2": -1.0, "u_11": 0.05, "u_22": 0.05},

@@ -172,7 +172,7 @@ def pairs(answer: Callable[..., Any]) -> str | None:
     expects=Callable,
     hints=[
         "Exercise 3 expanded: the difference raises the coefficient by the factor 1 + (kh)^2/12.",
-        "(8): noise lowers it by 1 - 6 s^2/(h^4 S), S the mean of u_xx^2, here A^2 k^4/2.",
+        "(6), for one frame: noise lowers it by 1 - 6 s^2/(h^4 S), S the mean of u_xx^2, here A^2 k^4/2.",
         "(kh)^2/12 = 12 s^2/(A^2 (kh)^4). Solve for kh.",
     ],
     praise="a better grid than the finest, and of no use to anybody who does not know k, A and s",
@@ -182,7 +182,8 @@ def cancelling(answer: Callable[..., Any]) -> str | None:
     for A, k, s in ((1.0, 4.0, 0.01), (2.0, 3.0, 0.05)):
         right = (144 * (s / A) ** 2) ** (1 / 6) / k
         words = judge(answer(A, k, s), right, "h", {
-            (72 * (s / A) ** 2) ** (1 / 6) / k: "the mean of sin^2 is 1/2, so S = A^2 k^4/2",
+            (72 * (s / A) ** 2) ** (1 / 6) / k: "half of what belongs under the root: the mean of sin^2 is 1/2, so "
+            "S = A^2 k^4/2; R = 6 s^2/h^4 is that of one frame, without section 5's 1/2; and (kh)^2/12 is exercise 3's",
             (144 * (s / A) ** 2) ** (1 / 6): "this is kh",
             (144 * s / A) ** (1 / 6) / k: "s and A enter squared: variances are compared",
             (96 * (s / A) ** 2) ** (1 / 6) / k: "the variance of the second difference is 1 + 4 + 1 = 6 times s^2",
