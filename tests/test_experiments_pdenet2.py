@@ -171,4 +171,9 @@ def test_filters_that_learn_are_closer_than_frozen_ones(results: dict[str, Any])
     for row in frozen["coefficients"]:
         for name, (mean, _) in row.items():
             assert name.endswith(("_xx", "_yy")) or -0.91 < mean < -0.86
-    assert learned["blown up"] == [] and learned["prediction"][5][1] < 0.6 * frozen["prediction"][5][1]  # 100 steps
+    assert learned["prediction"][5][1] < 0.6 * frozen["prediction"][5][1]  # 100 steps
+
+
+def test_a_good_one_step_is_no_stable_run(results: dict[str, Any]) -> None:
+    """Six blocks in the training do not keep every net bounded for 400 steps; one-sided frozen filters are."""
+    assert results["here"]["learned"]["summary"]["blown up"] and not results["here"]["frozen"]["summary"]["blown up"]

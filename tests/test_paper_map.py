@@ -59,9 +59,7 @@ ITEMS = {  # in the paper's order
 LESSON_02 = ("(2.1)", "(2.2)", "(2.3)", "Ex 2.1", "(4.4)")  # what the first complete lesson covered
 AT_FIRST = tuple(item for item in ITEMS if item not in LESSON_02)
 
-OPEN: tuple[str, ...] = (
-    "(5.4)",
-)
+OPEN: tuple[str, ...] = ()
 
 
 @dataclass
