@@ -4,7 +4,8 @@ r"""PDE-Net 1.0, filters frozen or learned: u_t = a u_x + b u_y + 0.2 u_xx + 0.3
              filters and one block, then 1, 2, ..., 6 blocks; after each stage 80 steps ahead of 24 trajectories that
              were not seen, and the coefficients that the net stands for
     sources  the nonlinear source, as a function of u alone, learned with the diffusion
-    full     --scale full: 50 x 50 points, 24 trajectories, 20 x 20 cells, up to 20 blocks, for a CUDA card
+    full     --scale full: 50 x 50 points, 24 trajectories, 20 x 20 cells, up to 20 blocks, for a CUDA card, or several:
+             torchrun --nproc-per-node 4 experiments/pdenet1.py --scale full shares the kinds of nets out
 
 Lengths are measured in fifths and time in blocks, so that every parameter moves u by about as much, which L-BFGS needs:
 c_alpha here is dt 5^|alpha| times that of the equation. Frozen and learned nets see the same data and have the same
@@ -35,7 +36,7 @@ from typing import Any, NamedTuple
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from companion import (
     Euler,
@@ -48,8 +49,9 @@ from companion import (
     moment_matrix,
     relative_loss,
 )
-from companion.lab import store, stored
+from companion.lab import device, store, stored
 from companion.lab.blockwise import blockwise
+from companion.lab.parallel import Team, join
 from companion.lab.pde_data import Data, frames
 from companion.lab.pde_grid import odd, points
 from companion.lab.pdes import ConvectionDiffusion, SinSource
@@ -84,6 +86,9 @@ KINDS = {
 }
 
 
+FULL: dict[str, Any] = {"grid": 50, "mesh": 20, "n": 24, "iterations": 500, "blocks": tuple(range(1, 21))}
+
+
 class Size(NamedTuple):
     """Points and cells of a side, trajectories of a stage, iterations, blocks of the stages, seeds."""
 
@@ -96,12 +101,12 @@ class Size(NamedTuple):
     device: str = "cpu"
 
 
-def net_of(kind: Kind, size: Size, learned: bool) -> PDENet1:
-    """The net in our units; not learned: its frozen twin, with Q_00 u = u."""
+def net_of(kind: Kind, size: Size, learned: bool, nets: int | None = None) -> PDENet1:
+    """The net in our units, or S of them in one; not learned: its frozen twin, with Q_00 u = u."""
     net = PDENet1(
         size.grid, 1.0, h=UNIT * 2 * math.pi / size.grid, N=kind.N, accuracy=kind.accuracy, average=kind.average,
         orders=[(i, s - i) for s in range(1, kind.top + 1) for i in range(s, -1, -1)],
-        mesh=size.mesh, learned=learned, scheme=kind.scheme,
+        mesh=size.mesh, learned=learned, scheme=kind.scheme, nets=nets,
     )  # fmt: skip
     return net.to(size.device)
 
@@ -118,24 +123,35 @@ def last_frame(net: PDENet, u: Tensor, dt: float, *weights: float) -> Tensor:
     return relative_loss(net, u.select(-4, 0), u.select(-4, k), k)
 
 
-def trained(kind: Kind, size: Size, seed: int) -> list[tuple[int, PDENet1]]:
-    """[(blocks, a copy of the net after that stage)]. Stage k has the data of seed 100 seed + k, for all kinds."""
+def trained(kind: Kind, size: Size) -> list[tuple[int, list[PDENet1]]]:
+    """[(blocks, the net of each seed after that stage)]: all seeds in one net, each with films of its own. Stage k has
+    the data of seed 100 seed + k, for all kinds.
+    """
     options: dict[str, Any] = {"loss": last_frame, "sparsity": 0.0, "moments": 0.0, "progress": False}
+    count = len(size.seeds)
 
     def made(at: int) -> Callable[[int, int], Data]:
-        return lambda _, m: data(size, 100 * seed + at, m - 1, size.n)
+        def make(_: int, m: int) -> Data:
+            each = [data(size, 100 * seed + at, m - 1, size.n) for seed in size.seeds]
+            return each[0]._replace(u=torch.stack([films.u for films in each]))
 
-    warm = net_of(kind, size, False)
+        return make
+
+    def part(s: int) -> PDENet1:
+        alone = net_of(kind, size, kind.learned)
+        own = alone.state_dict()
+        alone.load_state_dict({k: v[s] if v.ndim > own[k].ndim else v for k, v in net.state_dict().items()})
+        return alone
+
+    warm = net_of(kind, size, False, count)
     blockwise(warm, made(0), (0,), size.iterations, **options)
-    net = net_of(kind, size, kind.learned)
-    stages: list[tuple[int, PDENet1]] = []
+    net = net_of(kind, size, kind.learned, count)
+    stages: list[tuple[int, list[PDENet1]]] = []
     with torch.no_grad():
         net.F.interpolant.values.copy_(warm.F.interpolant.values)
     for stage, k in enumerate(size.blocks, 1):
         blockwise(net, made(stage), (k,), size.iterations, **options)
-        copy = net_of(kind, size, kind.learned)
-        copy.load_state_dict(net.state_dict())
-        stages.append((k, copy))
+        stages.append((k, [part(s) for s in range(count)]))
     return stages
 
 
@@ -195,12 +211,10 @@ def linear(size: Size, kinds: Sequence[str] = tuple(KINDS)) -> dict[str, Any]:
     for name in kinds:
         kind, begin = KINDS[name], time.process_time()
         ahead: dict[int, list[Tensor]] = {}
-        C, raw = [], []
-        for seed in size.seeds:
-            for k, net in trained(kind, size, seed):
-                ahead.setdefault(k, []).append(errors(net, test).cpu())
-            C.append({beta: v.cpu() for beta, v in coefficients(net).items()})
-            raw.append(net.F.coefficients().detach().cpu() / DT)
+        for k, nets in trained(kind, size):
+            ahead[k] = [errors(net, test).cpu() for net in nets]
+        C = [{beta: v.cpu() for beta, v in coefficients(net).items()} for net in nets]
+        raw = [net.F.coefficients().detach().cpu() / DT for net in nets]
         quarters = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
         by_blocks = {k: torch.cat(e).quantile(quarters, 0) for k, e in ahead.items()}
         last = size.blocks[-1]
@@ -213,7 +227,7 @@ def linear(size: Size, kinds: Sequence[str] = tuple(KINDS)) -> dict[str, Any]:
             "coefficients": {},
             "c of the filters": {
                 f"{i}{j}": numbers(torch.stack([c[p].mean() for c in raw]) / UNIT ** (i + j), 4)
-                for p, (i, j) in enumerate(net.F.bank.orders)
+                for p, (i, j) in enumerate(nets[0].F.bank.orders)
             },
         }
         for beta, v in L.items():
@@ -234,6 +248,16 @@ def linear(size: Size, kinds: Sequence[str] = tuple(KINDS)) -> dict[str, Any]:
             name, row["error after 80 steps"], {k: v["corrected"] for k, v in row["coefficients"].items()}, flush=True
         )
     return table
+
+
+def shared(team: Team, size: Size) -> dict[str, Any]:
+    """`linear`, each process with some of the kinds; all have the whole table in the end."""
+    tables: list[Any] = [linear(size, tuple(KINDS)[team.rank :: team.size])]
+    if team.size > 1:
+        mine, tables = tables[0], [None] * team.size
+        distributed.all_gather_object(tables, mine)
+    whole = {name: row for table in tables for name, row in table.items()}
+    return {name: whole[name] for name in KINDS}
 
 
 def numbers(v: Tensor, digits: int = 3) -> Any:
@@ -289,6 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", choices=("small", "full"), default="small")
     scale = parser.parse_args(arguments).scale
+    team, place = join(device())
     try:
         results = stored("pdenet1")
     except FileNotFoundError:
@@ -296,8 +321,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     about = results.pop("about", {})
     begin = time.process_time()
     if scale == "full":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        results["full"] = linear(Size(50, 20, 24, 500, tuple(range(1, 21)), (0, 1, 2, 3), device))
+        results["full"] = shared(team, Size(**FULL, device=str(place)))
         about.pop("full scale", None)
     else:
         torch.set_num_threads(1)
@@ -310,7 +334,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         }
     if results["full"] is None:
         about["full scale"] = "not run: it is meant for a CUDA card"
-    store(__file__, results, **about)
+    if team.first:
+        store(__file__, results, **about)
+    team.wait()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-r"""PDE-Net 2.0 by the whole recipe of [101] on Burgers' equation: the seeds stacked in one net, or shared out.   (5.4)
+r"""PDE-Net 2.0 by the whole recipe of [101]: the seeds stacked in one net, or shared out among processes.   (5.4)
 
     here   3 seeds, 8 films a stage, 500 iterations of L-BFGS for each of 0, 1, ..., 6 blocks; frozen: 0 and 1
     full   8 seeds, 28 films a stage, 2000 iterations for each of 0, 1, ..., 6, 9, 12 and 15 blocks
@@ -15,9 +15,10 @@ is -0.96 after one block and -0.975 after six, the viscosity 0.049 and 0.052, wh
 0.051. The penalties are one reason, not the only one: with neither them nor noise, one block on the films of pdenet.py
 ends at -0.98 (seed 0, 300 iterations). The results "here" are of 20 trials in a line search, where there are now 10.
 
-    python experiments/pdenet2.py                                         scale "here": ten minutes on one core
+    python experiments/pdenet2.py                                         scale "here", Burgers: ten minutes on one core
     python experiments/pdenet2.py --scale full                            on a CUDA card
     torchrun --nproc-per-node 4 experiments/pdenet2.py --scale full       on several
+    ... --equation heat | reaction                                        another one; the reaction warms up three times
 
 writes experiments/results/pdenet2.json: for each seed the coefficients after every stage, and how far off they are at
 the end; the errors of a prediction over 400 steps as in pdenet.py; the time of one loss with its gradient, for one
@@ -46,11 +47,16 @@ from companion.lab import device, store
 from companion.lab.blockwise import blockwise
 from companion.lab.parallel import Team, join
 from companion.lab.pde_data import Data, frames
-from companion.lab.pdes import Burgers
+from companion.lab.pdes import Burgers, Equation, Heat, ReactionDiffusionConvection
 from companion.nets.pdenet import PDENet, block_loss, pdenet
 
 RESULTS = Path(__file__).parent / "results" / "pdenet2.json"
-EQUATION = Burgers(0.05)
+EQUATIONS: dict[str, Equation] = {
+    "Burgers": Burgers(0.05),
+    "heat": Heat(0.1),
+    "reaction": ReactionDiffusionConvection(0.1, 1.0),
+}
+WARM_UPS = {"reaction": 3}
 NET: dict[str, Any] = {"hidden": 5}
 DATA: dict[str, Any] = {"noise": 0.001}
 TEST: dict[str, Any] = {"n": 6, "steps": 400, "seed": 1000, "noise": 0.0}
@@ -73,21 +79,23 @@ SCALES: dict[str, dict[str, Any]] = {
 }
 
 
-def films(seeds: Sequence[int], stage: int, n: int, count: int, place: torch.device) -> Data:
+def films(seeds: Sequence[int], stage: int, n: int, count: int, place: torch.device, name: str = "Burgers") -> Data:
     """n films of a stage for each seed, (S, n, count, C, N, N)."""
-    each = [frames(EQUATION, n=n, steps=count - 1, seed=100 * seed + stage, device=place, **DATA) for seed in seeds]
+    each = [
+        frames(EQUATIONS[name], n=n, steps=count - 1, seed=100 * seed + stage, device=place, **DATA) for seed in seeds
+    ]
     return each[0]._replace(u=torch.stack([data.u for data in each]).to(place))
 
 
 def one(data: Data, learned: bool, seed: int) -> PDENet:
     """The net of a seed, with its first weights."""
     generator = torch.Generator().manual_seed(seed)
-    return pdenet(EQUATION.channels, h=data.h, dt=data.dt, learned=learned, generator=generator, **NET)
+    return pdenet(data.equation.channels, h=data.h, dt=data.dt, learned=learned, generator=generator, **NET)
 
 
 def stacked(nets: Sequence[PDENet], data: Data, learned: bool) -> PDENet:
     """One net whose s-th part is the s-th of several."""
-    net = pdenet(EQUATION.channels, h=data.h, dt=data.dt, learned=learned, nets=len(nets), **NET)
+    net = pdenet(data.equation.channels, h=data.h, dt=data.dt, learned=learned, nets=len(nets), **NET)
     parts, own = [n.state_dict() for n in nets], net.state_dict()
     own = {k: torch.stack([p[k] for p in parts]) if v.ndim > parts[0][k].ndim else v for k, v in own.items()}
     net.load_state_dict(own)
@@ -101,19 +109,21 @@ def part(net: PDENet, s: int, alone: PDENet) -> PDENet:
     return alone
 
 
-def trained(plan: str, size: dict[str, Any], seeds: Sequence[int], place: torch.device, test: Tensor) -> list[Any]:
+def trained(
+    plan: str, size: dict[str, Any], seeds: Sequence[int], place: torch.device, test: Tensor, name: str = "Burgers"
+) -> list[Any]:
     """Some seeds together through a schedule; what each of them came to."""
-    data, learned = films(seeds, 0, size["films"], 2, place), PLANS[plan]
+    data, learned, equation = films(seeds, 0, size["films"], 2, place, name), PLANS[plan], EQUATIONS[name]
     alone = [one(data, learned, seed) for seed in seeds]
     net = stacked(alone, data, learned).to(place)
-    path = RESULTS.with_name(f"pdenet2-{plan}-{size['seeds']}-{'-'.join(map(str, seeds))}.pt")
+    path = RESULTS.with_name(f"pdenet2-{name}-{plan}-{size['seeds']}-{'-'.join(map(str, seeds))}.pt")
     path.parent.mkdir(exist_ok=True)
     notes = path.with_suffix(".partial")
     after = json.loads(notes.read_text()) if notes.exists() else {}
 
     def found(s: int) -> dict[str, Any]:
         F = part(net, s, alone[s]).F
-        return compared([p.terms(F.names) for p in F.polynomial(2)], EQUATION)
+        return compared([p.terms(F.names) for p in F.polynomial(max(2, equation.degree))], equation)
 
     def note(stage: int) -> None:
         """What the stage before has found."""
@@ -124,9 +134,10 @@ def trained(plan: str, size: dict[str, Any], seeds: Sequence[int], place: torch.
 
     def make(stage: int, count: int) -> Data:
         note(stage)
-        return films(seeds, stage, size["films"], count, place)
+        return films(seeds, stage, size["films"], count, place, name)
 
-    stages = blockwise(net, make, size[plan], size["iterations"], checkpoint=path, progress=False)
+    schedule = (0,) * (WARM_UPS.get(name, 1) - 1) + size[plan]
+    stages = blockwise(net, make, schedule, size["iterations"], checkpoint=path, progress=False)
     note(len(stages))
     runs = []
     for s, seed in enumerate(seeds):
@@ -169,7 +180,7 @@ def timed(n: int, place: torch.device, several: int = 8) -> dict[str, Any]:
     for blocks in (1, 6):
         data, row = films([0], 0, n, blocks + 1, place), []
         for nets in (1, several):
-            net = pdenet(EQUATION.channels, h=data.h, dt=data.dt, nets=nets, **NET).to(place)
+            net = pdenet(data.equation.channels, h=data.h, dt=data.dt, nets=nets, **NET).to(place)
             u, seconds = data.u.expand(nets, *data.u.shape[1:]).contiguous(), []
             for _ in range(6):
                 begin = time.process_time() if place.type == "cpu" else time.perf_counter()
@@ -185,7 +196,9 @@ def timed(n: int, place: torch.device, several: int = 8) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", choices=SCALES, default="here")
-    scale = parser.parse_args(arguments).scale
+    parser.add_argument("--equation", choices=EQUATIONS, default="Burgers")
+    chosen = parser.parse_args(arguments)
+    scale, name = chosen.scale, chosen.equation
     size, (team, place) = SCALES[scale], join(device())
     torch.set_num_threads(1)
     seeds = range(size["seeds"])[team.rank :: team.size]
@@ -193,22 +206,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise ValueError(
             f"Each process trains a seed or more: take {size['seeds']} processes at most, not {team.size}."
         )
-    test = frames(EQUATION, **TEST).u
+    test = frames(EQUATIONS[name], **TEST).u
     begin, table = time.process_time(), {}
     for plan in PLANS:
-        runs = gathered(team, trained(plan, size, seeds, place, test))
+        runs = gathered(team, trained(plan, size, seeds, place, test, name))
         table[plan] = {"summary": summary(runs), "runs": runs}
     if team.first:
         table["time"] = timed(size["films"], place)
         results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
         about = results.pop("about", {})
         card = torch.cuda.get_device_name() if place.type == "cuda" else f"one core ({platform.machine()})"
-        about[f"device, {scale}"] = f"{team.size} x {card}" if team.size > 1 else card
-        about[f"processor seconds, {scale}"] = round(time.process_time() - begin)
-        store(__file__, {"here": None, "full": None} | results | {scale: {"settings": size} | table}, **about)
+        key = scale if name == "Burgers" else f"{scale}, {name}"
+        about[f"device, {key}"] = f"{team.size} x {card}" if team.size > 1 else card
+        about[f"processor seconds, {key}"] = round(time.process_time() - begin)
+        store(__file__, {"here": None, "full": None} | results | {key: {"settings": size} | table}, **about)
         print({plan: table[plan]["summary"]["coefficients"] for plan in PLANS}, table["time"], flush=True)
     team.wait()
-    for file in RESULTS.parent.glob("pdenet2-*"):
+    for file in RESULTS.parent.glob(f"pdenet2-{name}-*"):
         if team.first:
             file.unlink()
 

@@ -1,7 +1,11 @@
 """The stored PDE-Net 1.0: what the lesson says of it holds for what is stored, and the script does what it says."""
 
 import importlib.util
+import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -94,3 +98,47 @@ def test_the_script_in_small(script: ModuleType, monkeypatch: pytest.MonkeyPatch
     assert set(small["coefficients"]) == {"u_x", "u_y", "u_xx", "u_xy", "u_yy"}
     assert all(abs(v["mean"][0]) <= v["r.m.s."][0] for v in small["coefficients"].values())
     assert sum(small["share of u"]) == pytest.approx(1, abs=0.02)
+
+
+def test_seeds_together_are_seeds_alone(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stacked nets, each with its own films and line searches, end where each ends alone."""
+    size = script.Size(grid=16, mesh=2, n=2, iterations=4, blocks=(1, 2), seeds=(0, 1))
+    kind = script.KINDS["learned"]
+    together = script.trained(kind, size)
+    for s, seed in enumerate(size.seeds):
+        alone = script.trained(kind, size._replace(seeds=(seed,)))
+        assert [k for k, _ in alone] == [k for k, _ in together] == [1, 2]
+        for (_, one), (_, both) in zip(alone, together, strict=True):
+            for p, q in zip(one[0].parameters(), both[s].parameters(), strict=True):
+                assert torch.allclose(p, q, rtol=1e-6, atol=1e-9)
+    first, second = (list(net.parameters()) for net in together[-1][1])
+    assert not torch.allclose(first[0], second[0], rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_kinds(tmp_path: Path) -> None:
+    """torchrun, two kinds of nets each, against all four in one process: the same table."""
+    experiments = Path(__file__).resolve().parents[1] / "experiments"
+    tiny = {"grid": 16, "mesh": 4, "n": 2, "iterations": 2, "blocks": (1,), "seeds": (0,)}
+    program = tmp_path / "tiny.py"
+    program.write_text(
+        f"import sys; sys.path.insert(0, {str(experiments)!r})\n"
+        "import pdenet1\n"
+        f"pdenet1.FULL, pdenet1.STEPS, pdenet1.AHEAD = {tiny!r}, 4, 2\n"
+        "pdenet1.KINDS = dict(list(pdenet1.KINDS.items())[:4])\n"
+        "pdenet1.__file__ = sys.argv[1] + '/pdenet1.py'\n"
+        "pdenet1.stored = lambda name: {'linear': None, 'sources': None, 'full': None}\n"
+        "pdenet1.main(['--scale', 'full'])\n"
+    )
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(experiments.parent)}
+    several = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    tables = []
+    for launcher, folder in (([sys.executable], tmp_path / "one"), (several, tmp_path / "two")):
+        folder.mkdir()
+        command = [*launcher, str(program), str(folder)]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, env=environment)
+        assert done.returncode == 0, done.stderr[-2000:]
+        tables.append(json.loads((folder / "results" / "pdenet1.json").read_text())["full"])
+    assert list(tables[0]) == list(tables[1]) and len(tables[0]) == 4
+    for one, two in zip(tables[0].values(), tables[1].values(), strict=True):
+        assert {k: v for k, v in one.items() if k != "seconds"} == {k: v for k, v in two.items() if k != "seconds"}

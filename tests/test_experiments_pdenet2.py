@@ -106,11 +106,37 @@ def test_the_scripts_runs_are_trainings_of_single_nets(
     assert run["seed"] == 1 and run["blocks"] == [0, 1, 2]
     assert run["evaluations"] == [stage.evaluations for stage in theirs]
     assert run["loss"] == pytest.approx([stage.loss for stage in theirs], rel=1e-4)
-    assert close(run["coefficients"], script.compared(terms, script.EQUATION)["coefficients"])
+    assert close(run["coefficients"], script.compared(terms, script.EQUATIONS["Burgers"])["coefficients"])
     assert run["after"][2] == run["coefficients"] and not close(run["after"][0], run["coefficients"])
     assert len(run["errors"]) == 2 and results["full"]["time"]["nets"] == 8
     script.main(["--scale", "full"])  # again from the beginning: the same
     assert close(made(tmp_path)["full"], results["full"])
+
+
+def test_another_equation_is_stored_beside(script: ModuleType, tmp_path: Path) -> None:
+    """One component, a place of its own; the reaction is warmed up three times."""
+    script.main(["--scale", "full", "--equation", "heat"])
+    results = made(tmp_path)
+    run = results["full, heat"]["learned"]["runs"][0]
+    assert results["full"] is None and run["blocks"] == [0, 1, 2]
+    assert [set(row) for row in run["coefficients"]] == [{"u_xx", "u_yy"}]
+
+
+def test_the_reaction_is_warmed_up_three_times(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+    films = script.films
+
+    def seen(seeds: Any, stage: int, n: int, count: int, *others: Any) -> Any:
+        asked.append((stage, count))
+        return films(seeds, stage, n, count, *others)
+
+    monkeypatch.setattr(script, "films", seen)
+    test = script.films([0], 0, 1, 2, torch.device("cpu"), "reaction").u[0]
+    size = {"seeds": 1, "films": 1, "iterations": 1, "learned": (0, 1)}
+    asked.clear()
+    (run,) = script.trained("learned", size, [0], torch.device("cpu"), test, "reaction")
+    assert run["blocks"] == [0, 0, 0, 1] and asked[1:] == [(0, 2), (1, 2), (2, 2), (3, 2)]
+    assert "u**2*v" in run["coefficients"][0]
 
 
 @pytest.mark.slow

@@ -78,15 +78,16 @@ def block_loss(
 def relative_loss(net: Any, u0: Float[Tensor, "*start"], uT: Float[Tensor, "*end"], k: int) -> Float[Tensor, "*nets"]:
     r"""mean (u_hat_k - u_T)^2 / var(u_0), u_hat_k what k blocks make of u_0.   [102]
 
-    One number, or one for each of S nets.
+    One number, or one for each of S nets: u_0, u_T of shape (S or 1, *batch, C, N1, N2), each net by its own u_0.
     """
     if u0.shape != uT.shape:
         raise ValueError(
             f"u_0 and u_T are the same fields at two times; got shapes {tuple(u0.shape)} and {tuple(uT.shape)}."
         )
     off = (net(u0, k) - uT).square()
-    mean = off.mean() if net.F.bank.nets is None else off.flatten(1).mean(1)
-    return mean / u0.var(correction=0)
+    if net.F.bank.nets is None:
+        return off.mean() / u0.var(correction=0)
+    return off.flatten(1).mean(1) / u0.flatten(1).var(1, correction=0)
 
 
 def check_frames(
