@@ -241,7 +241,7 @@ def linear(size: Size, kinds: Sequence[str] = tuple(KINDS)) -> dict[str, Any]:
             }
         if name in MAPPED:
             row["map, seed 0"] = {NAMES[beta]: numbers(C[0][beta][::step, ::step], 3) for beta in L}
-        row["free moments"] = net.F.bank.free.numel()
+        row["free moments"] = nets[0].F.bank.free.numel()
         row["seconds"] = round(time.process_time() - begin, 1)
         table[name] = row
         print(
