@@ -2473,7 +2473,7 @@ MUTANTS = [
     Mutant(
         "relative to the last frame",
         "nets/regularise.py",
-        {"mean / u0.var": "mean / uT.var"},
+        {"off.mean() / u0.var": "off.mean() / uT.var"},
         PDENET + "test_the_loss_of_the_last_frame",
     ),
     Mutant(

@@ -243,6 +243,9 @@ def test_stacked_nets_are_a_loop() -> None:
         assert loss[s].item() == pytest.approx(relative_loss(one, u, end, 2).item(), rel=1e-11)
         each = seeded(3, 1, 9, 9, seed=5)
         assert (many(each)[s] - one(each[s])).abs().max() < 1e-12
+        own = torch.stack([(i + 1.0) * u for i in range(3)])  # each net by the size of its own start
+        theirs = relative_loss(many, own, own + 1, 2)[s].item()
+        assert theirs == pytest.approx(relative_loss(one, own[s], own[s] + 1, 2).item(), rel=1e-11)
 
 
 def test_one_block_with_frozen_filters_is_linear_in_the_coefficients() -> None:
