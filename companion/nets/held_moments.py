@@ -17,10 +17,11 @@ Paper: (5.5)-(5.7), [31].  Notebook: 14.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as nnf
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
 from companion.operators.filters import multi_indices
@@ -125,3 +126,11 @@ def symbol_bound(q: Float[Tensor, "r N N"]) -> Float[Tensor, ""]:
     peak = (torch.cos(w[i] * k[:, None] + w[j] * k) * c).sum()
     crude = q.abs().sum((-2, -1)).square().sum()
     return torch.minimum(peak / math.cos(math.pi * (N - 1) / FREQUENCIES) ** 2, crude)
+
+
+def symbols(q: Float[Tensor, "*bank N N"], shape: Sequence[int]) -> Complex[Tensor, "*bank n1 n2"]:
+    """sum_k q[k] e^{i w.k} at w = 2 pi j/shape: what a torus of this shape multiplies by."""
+    k = torch.arange(q.shape[-1], dtype=q.dtype, device=q.device) - q.shape[-1] // 2
+    waves = [2 * math.pi / n * torch.outer(torch.arange(n, dtype=q.dtype, device=q.device), k) for n in shape]
+    E1, E2 = (torch.complex(w.cos(), w.sin()) for w in waves)
+    return E1 @ q.to(E1.dtype) @ E2.mT
