@@ -81,15 +81,36 @@ from companion.flows.tensor import CoherenceEnhancing, EdgeEnhancing, TensorDiff
 from companion.flows.wave import DampedWave, bessel_mode, laplace_spectrum, oscillator, spectral_wave
 from companion.nets.adversarial import YOPO, PGDTraining, PlainTraining, count_passes, pgd, robust_accuracy
 from companion.nets.blocks import Head, Held, Residual, StageChange, Stem
+from companion.nets.consistent_tv import Balance, ConsistentROF, consistent_tv
 from companion.nets.control import Control, costates, explicit, hamiltonian, pmp_gradient
 from companion.nets.dense_field import DenseField, exact_trace, hutchinson
 from companion.nets.density import FlowDensity, normal_log_prob
 from companion.nets.depth import BrownianPath, IndependentWeights, RoughPath, SmoothPath, TimeDependent
 from companion.nets.hamiltonian import PlainNet, Potential, SymplecticNet, modified_energy, pieces, rollout_loss
+from companion.nets.held_moments import HeldMoments
 from companion.nets.interpolant import Interpolant
+from companion.nets.interpolation import Interpolation, condat_kernels, forward_kernel
+from companion.nets.learned_diffusion import (
+    DiffusionStep,
+    LearnedDiffusion,
+    LearnedDiffusivity,
+    Observed,
+    learned_diffusion,
+)
+from companion.nets.learned_gradient import LearnedGradient
 from companion.nets.linear_quadratic import LinearQuadratic
 from companion.nets.mean_field import MeanField, brownian, tracking
 from companion.nets.moments import MomentBank
+from companion.nets.moving_endpoint import (
+    Halting,
+    RestorationUnit,
+    StoppingPolicy,
+    going_on,
+    noise_level,
+    oracle_stop,
+    q_loss,
+    stop_loss,
+)
 from companion.nets.msa import EMSA, MSA
 from companion.nets.neural_ode import NeuralODE, adaptive, augment
 from companion.nets.neural_sde import NeuralSDE, OrnsteinUhlenbeck, PositiveField, energy_distance

@@ -7,6 +7,7 @@ subclass of `LinearOperator`, `Threshold`, `Functional`, `Field` or `Scheme` wit
 from __future__ import annotations
 
 import importlib
+import itertools
 import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from companion import (
     RK4,
     SSP3,
     AdamsBashforth,
+    Balance,
     Blur,
     Box,
     Charbonnier,
@@ -57,9 +59,13 @@ from companion import (
     Heun,
     Identity,
     Implicit,
+    Interpolation,
     IsotropicSoft,
     Kutta3,
     Leapfrog,
+    LearnedDiffusion,
+    LearnedDiffusivity,
+    LearnedGradient,
     LeastSquares,
     LinearMultistep,
     LinearOperator,
@@ -92,6 +98,8 @@ from companion import (
     along_gradient,
     biorthogonal,
     bspline,
+    condat_kernels,
+    forward_kernel,
     frame_diffusion,
     frame_directed,
     frame_fourth_order,
@@ -347,6 +355,37 @@ def stacked() -> Iterator[OperatorExample]:
     yield OperatorExample("on-first-fourier", lambda: OnFirst(PartialFourier(some(4, 5)), 3), (3, 4, 5), False)
 
 
+def stirred(make: Callable[[], LinearOperator | Field], size: float = 0.2) -> Callable[[], LinearOperator | Field]:
+    """What `make` gives, after a training that moved every parameter somewhere."""
+
+    def made() -> LinearOperator | Field:
+        module = make()
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for theta in module.parameters():
+                theta.add_(size * torch.randn(theta.shape, generator=generator, dtype=theta.dtype))
+        return module
+
+    return made
+
+
+def learned() -> Iterator[OperatorExample]:
+    """Gradients and interpolations with learned taps, at both borders."""
+    for boundary in ("periodic", "reflect"):
+        starts = {"forward": partial(Gradient, 0.5, 2, boundary), "spline": partial(spline_gradient, 0.5, boundary)}
+        for name, grad in starts.items():
+            make = stirred(lambda grad=grad: LearnedGradient(grad()))
+            yield OperatorExample(f"learned-{name}-{boundary}", make, (4, 5), False)
+        wide = stirred(lambda boundary=boundary: LearnedGradient(Gradient(1.0, 2, boundary), N=5))
+        yield OperatorExample(f"learned-wide-{boundary}", wide, (5, 6), False)
+        for name, kernels in (("forward", forward_kernel()), ("condat", condat_kernels())):
+            L = partial(Interpolation, kernels, 1, boundary)
+            yield OperatorExample(f"interpolation-{name}-{boundary}", stirred(L), (2, 4, 5), False)
+            balance = stirred(lambda L=L: Balance(L()))
+            yield OperatorExample(f"balance-{name}-{boundary}", balance, (1 + 2 * len(kernels), 4, 5), False)
+    yield OperatorExample("learned-haar", lambda: LearnedGradient(haar_gradient(0.5, 3, "periodic")), (4, 5), False)
+
+
 OPERATORS: list[OperatorExample] = [
     *frames(),
     *measurements(),
@@ -354,6 +393,7 @@ OPERATORS: list[OperatorExample] = [
     *differences(),
     *gradients(),
     *stacked(),
+    *learned(),
     *algebra(),
 ]
 
@@ -708,7 +748,26 @@ def framed() -> Iterator[FieldExample]:
     yield on_torus("frame-wind", wind, (8, 6), None, "2 / (|grad|^2 + 1) is enough, and nearly needed")
 
 
-FIELDS: list[FieldExample] = [*diffusions(), *turned(), *motions(), *bending(), *framed()]
+def learned_fields() -> Iterator[FieldExample]:
+    """Diffusions with learned filters and diffusivities: one length for all filters, and one for each."""
+    bands = [ell for ell in itertools.product(range(3), repeat=2) if any(ell)]
+
+    def alone(boundary: str = "periodic") -> LearnedDiffusion:
+        grad = LearnedGradient(FrameGradient(bspline(2), bands, 1.0, 2, boundary, [1.0] * 8))
+        return LearnedDiffusion([LearnedDiffusivity(Rational(0.3)) for _ in bands], grad, [1] * 8)
+
+    def together() -> LearnedDiffusion:
+        return LearnedDiffusion([LearnedDiffusivity(Exponential(1.5))], LearnedGradient(Gradient(0.5), N=5), [2])
+
+    peak = partial(checkerboard, 8, 8)
+    yield FieldExample("learned-bands", alone, (8, 8), peak, grows=True, torus=True)
+    blunt = "B takes each g for its largest value"
+    yield FieldExample("learned-bands-trained", stirred(alone), (8, 7), None, blunt, torus=True)
+    yield FieldExample("learned-bands-reflect", stirred(partial(alone, "reflect")), (8, 7), None, blunt)
+    yield FieldExample("learned-gradient-trained", stirred(together, 0.5), (6, 8), None, blunt)
+
+
+FIELDS: list[FieldExample] = [*diffusions(), *turned(), *motions(), *bending(), *framed(), *learned_fields()]
 
 
 THREE_EIGHTHS = tableau(["1/3"], ["-1/3", 1], [1, -1, 1], b=["1/8", "3/8", "3/8", "1/8"])
