@@ -90,6 +90,7 @@ from companion.nets.hamiltonian import PlainNet, Potential, SymplecticNet, modif
 from companion.nets.held_moments import HeldMoments
 from companion.nets.interpolant import Interpolant
 from companion.nets.interpolation import Interpolation, condat_kernels, forward_kernel
+from companion.nets.learned import Between, learned
 from companion.nets.learned_diffusion import (
     DiffusionStep,
     LearnedDiffusion,
@@ -97,6 +98,7 @@ from companion.nets.learned_diffusion import (
     Observed,
     learned_diffusion,
 )
+from companion.nets.learned_frame import LearnedFrame
 from companion.nets.learned_gradient import LearnedGradient
 from companion.nets.linear_quadratic import LinearQuadratic
 from companion.nets.mean_field import MeanField, brownian, tracking
@@ -123,8 +125,9 @@ from companion.nets.regularise import block_loss, check_frames, huber, odd_exten
 from companion.nets.revnet import ReversibleStage, revnet
 from companion.nets.skips import ImplicitSkip
 from companion.nets.symnet import SymNet
+from companion.nets.unrolled import Unrolled, unrolled
 from companion.nets.variants import deepen, fractalnet, implicit_resnet, polynet, rescheme
-from companion.operators.banks import biorthogonal, bspline, check_bank, extension_residual
+from companion.operators.banks import biorthogonal, bspline, check_bank, dct, extension_residual
 from companion.operators.cascade import GradientCascade, OnFirst
 from companion.operators.differences import Divergence, Gradient, Hessian, SymmetrisedGradient
 from companion.operators.filters import Filter, tensor_product

@@ -65,6 +65,7 @@ from companion import (
     Leapfrog,
     LearnedDiffusion,
     LearnedDiffusivity,
+    LearnedFrame,
     LearnedGradient,
     LeastSquares,
     LinearMultistep,
@@ -99,6 +100,7 @@ from companion import (
     biorthogonal,
     bspline,
     condat_kernels,
+    dct,
     forward_kernel,
     frame_diffusion,
     frame_directed,
@@ -244,6 +246,23 @@ def frames() -> Iterator[OperatorExample]:
     yield OperatorExample("frame-3d-nonseparable-levels2", frame(simplex_bank(3), 2, 3), (3, 4, 3))
 
 
+def rotated(W: LinearOperator, average: bool = False) -> LinearOperator:
+    """A learned frame away from its start."""
+    V = LearnedFrame(W, average)
+    for skew in V.skew:
+        torch.nn.init.normal_(skew, generator=torch.Generator().manual_seed(skew.numel()))
+    return V.requires_grad_(False)
+
+
+def learned_frames() -> Iterator[OperatorExample]:
+    """Splines and cosines, levels 1-2, dimensions 1-3, both boundaries, the average mixed or not."""
+    yield OperatorExample("learned-frame-haar", lambda: LearnedFrame(frame(bspline(1))()), (4, 5))
+    yield OperatorExample("learned-frame-cosine", lambda: rotated(frame(dct(3))()), (5, 4))
+    yield OperatorExample("learned-frame-average", lambda: rotated(frame(bspline(2), 2)(), True), (6, 7))
+    yield OperatorExample("learned-frame-1d-reflect", lambda: rotated(frame(bspline(2), 2, 1, "reflect")()), (9,))
+    yield OperatorExample("learned-frame-3d", lambda: rotated(frame(bspline(1), 1, 3)()), (3, 2, 4))
+
+
 def measurements() -> Iterator[OperatorExample]:
     """Identity; masks of bools and of numbers; blurs with odd, even, long and off-centre kernels."""
     yield OperatorExample("identity", Identity, (3, 4))
@@ -364,7 +383,7 @@ def stirred(make: Callable[[], LinearOperator | Field], size: float = 0.2) -> Ca
         with torch.no_grad():
             for theta in module.parameters():
                 theta.add_(size * torch.randn(theta.shape, generator=generator, dtype=theta.dtype))
-        return module
+        return module.requires_grad_(False)
 
     return made
 
@@ -383,11 +402,14 @@ def learned() -> Iterator[OperatorExample]:
             yield OperatorExample(f"interpolation-{name}-{boundary}", stirred(L), (2, 4, 5), False)
             balance = stirred(lambda L=L: Balance(L()))
             yield OperatorExample(f"balance-{name}-{boundary}", balance, (1 + 2 * len(kernels), 4, 5), False)
-    yield OperatorExample("learned-haar", lambda: LearnedGradient(haar_gradient(0.5, 3, "periodic")), (4, 5), False)
+    yield OperatorExample(
+        "learned-haar", stirred(lambda: LearnedGradient(haar_gradient(0.5, 3, "periodic"))), (4, 5), False
+    )
 
 
 OPERATORS: list[OperatorExample] = [
     *frames(),
+    *learned_frames(),
     *measurements(),
     *scanners(),
     *differences(),
@@ -760,7 +782,7 @@ def learned_fields() -> Iterator[FieldExample]:
         return LearnedDiffusion([LearnedDiffusivity(Exponential(1.5))], LearnedGradient(Gradient(0.5), N=5), [2])
 
     peak = partial(checkerboard, 8, 8)
-    yield FieldExample("learned-bands", alone, (8, 8), peak, grows=True, torus=True)
+    yield FieldExample("learned-bands", stirred(alone, 0.0), (8, 8), peak, grows=True, torus=True)
     blunt = "B takes each g for its largest value"
     yield FieldExample("learned-bands-trained", stirred(alone), (8, 7), None, blunt, torus=True)
     yield FieldExample("learned-bands-reflect", stirred(partial(alone, "reflect")), (8, 7), None, blunt)
