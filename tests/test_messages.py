@@ -91,6 +91,7 @@ from tests.messages_networks_flows import SCHEMES
 from tests.messages_neural_ode import NEURAL_ODES
 from tests.messages_pdenets import PDENETS
 from tests.messages_pdes import PDES
+from tests.messages_unrolled import UNROLLED
 from tests.messages_variations import FLOWS, VARIATIONS
 
 MARKS = {ord("«"): None, ord("»"): None}
@@ -1008,6 +1009,7 @@ CASES = [
     *(Case(*row) for row in NEURAL_ODES),
     *(Case(*row) for row in PDES),
     *(Case(*row) for row in PDENETS),
+    *(Case(*row) for row in UNROLLED),
 ]
 NOTHING_CAME = {"a run without k or until"}
 
