@@ -130,7 +130,7 @@ class _SharedOut(Functional):
         u, w = parts(v)
         return self.fit(u) + self.norm(w)
 
-    def prox(self, v: Float[Tensor, "*shape"], tau: float) -> Float[Tensor, "*shape"]:
+    def prox(self, v: Float[Tensor, "*shape"], tau: float | Tensor) -> Float[Tensor, "*shape"]:
         u, w = parts(v)
         return joined(self.fit.prox(u, tau), self.norm.prox(w, tau))
 

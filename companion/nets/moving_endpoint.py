@@ -95,7 +95,7 @@ class StoppingPolicy(nn.Module):
 
     def logit(self, x: Observed) -> Float[Tensor, "*batch"]:
         """z, with P = 1/(1 + e^{-z}): one number for each picture."""
-        sigma = noise_level(x.f)[..., None, None].clamp_min(torch.finfo(x.f.dtype).tiny ** 0.5)
+        sigma = noise_level(x.f)[..., None, None].clamp_min(torch.finfo(x.f.dtype).eps)
         u, v = x.u / sigma, (x.u - x.f) / sigma
         size = v.square().mean((-2, -1))
         hidden = _on_pictures(self.layers, u, v).mean((-2, -1)).reshape(*size.shape, -1)
@@ -169,7 +169,7 @@ def oracle_stop(losses: Float[Tensor, "K1 *batch"], cost: float = 0.0) -> Int[Te
     >>> oracle_stop(torch.tensor([9.0, 4.0, 2.0, 3.0]))
     tensor(2)
     """
-    k = torch.arange(len(losses), device=losses.device).reshape(-1, *[1] * (losses.ndim - 1))
+    k = torch.arange(len(losses), dtype=losses.dtype, device=losses.device).reshape(-1, *[1] * (losses.ndim - 1))
     total = (losses + cost * k)[1:]
     best = total.amin(0, keepdim=True)
     return (total == best).int().argmax(0) + 1
