@@ -149,7 +149,7 @@ class Box(Functional):
 
     def prox_conjugate(self, p: Float[Tensor, "*shape"], sigma: float | Tensor) -> Float[Tensor, "*shape"]:
         """p - sigma lo below, p - sigma hi above, and exactly 0 between."""
-        return p - p.clamp(sigma * self.lo, sigma * self.hi)
+        return p - p.clamp(sigma * self.lo, sigma * self.hi)  # type: ignore[arg-type]  # two numbers or two tensors
 
     def conjugate(self, p: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
         """sum max(lo p, hi p), entry by entry."""

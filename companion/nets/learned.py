@@ -96,7 +96,8 @@ def learned(module: M, *names: str, bounds: Mapping[str, float] | None = None) -
         if name not in parts:
             place, _, leaf = name.rpartition(".")
             holder = twin.get_submodule(place)
-            start = holder._buffers.pop(leaf)
+            start = holder.get_buffer(leaf)
+            del holder._buffers[leaf]
             holder.register_parameter(leaf, nn.Parameter(start.clone()))
             parametrize.register_parametrization(holder, leaf, Between(start, (bounds or {}).get(name, math.inf)))
     return twin

@@ -142,19 +142,16 @@ class LearnedFrame(LinearOperator):
     def filters(self, level: int = 0) -> list[Filter]:
         r"""The filters of one level as they are now, detached: sum_j C_l[i, j] q_{j,l} of (2.2), the average first.
 
-        On level 0 of one they are a bank: `FrameletTransform(V.filters())` is W_C.
+        With one level they are a bank, and `FrameletTransform(V.filters())` is W_C.
         """
-        indices = self.W.indices
-        old = [self.W.filter(index, level) for index in indices]
+        old = [self.W.filter(index, level) for index in self.W.indices]
         lo = np.min([q.origin for q in old], 0)
-        hi = np.max([np.add(q.origin, q.taps.shape) for q in old], 0)
-        Q = np.stack(
-            [np.pad(q.taps, list(zip(q.origin - lo, hi - np.add(q.origin, q.taps.shape), strict=True))) for q in old]
-        )
-        C = torch.block_diag(
-            torch.eye(len(old) - len(self.mixing(level)), dtype=torch.float64), self.mixing(level).cpu()
-        )
-        return [Filter(taps, list(lo)) for taps in np.tensordot(C.detach().numpy(), Q, 1)]
+        Q = np.zeros((len(old), *np.max([np.add(q.origin, q.taps.shape) for q in old], 0) - lo))
+        for row, q in zip(Q, old, strict=True):
+            row[tuple(slice(o, o + n) for o, n in zip(q.origin - lo, q.taps.shape, strict=True))] = q.taps
+        C = self.mixing(level).detach().cpu().numpy()
+        Q[-len(C) :] = np.tensordot(C, Q[-len(C) :], 1)
+        return [Filter(taps, lo.tolist()) for taps in Q]
 
     @property
     def gains(self) -> Tensor:

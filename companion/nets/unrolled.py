@@ -69,15 +69,19 @@ class Unrolled(ODENet):
 
     def features(self, f: Float[Tensor, "..."]) -> list[Float[Tensor, "..."]]:
         """The pictures u^0, ..., u^K of the layers."""
-        first: Any = self.maps[0]
         with self._measured(f) as u0:
-            return [first.image(x) for x in iterate(self.maps, first.start(u0))]
+            return [self.first.image(x) for x in iterate(self.maps, self.first.start(u0))]
+
+    @property
+    def first(self) -> Any:
+        """The first layer, which knows how to lift a picture to a state."""
+        return self.maps[0]
 
     @contextmanager
     def _measured(self, f: Tensor) -> Iterator[Tensor]:
         """A^T f, and for the time being f for the example in every data term."""
         check_picture(f, "f", self.rank)
-        holders, problem = _holders(self.maps), self.maps[0].problem
+        holders, problem = _holders(self.maps), self.first.problem
         before = [E.f for E in holders]
         try:
             for E in holders:
