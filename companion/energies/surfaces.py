@@ -1,17 +1,17 @@
-r"""min_{0<=u<=1} <r, u> + |lam (phi/delta)^p . W u|_1: a surface through unorganised points.   Section 4.2
+r"""min_{0<=u<=1} <r, u> + sum_k w[k] |(W u)[k]|, w = lam (phi/delta)^p: a surface through unorganised points.   [50]
 
 phi(x) is the distance from x to the nearest point. A surface near the points has a small area weighted by phi^p; where
 points are missing a small area is a smooth cap. So the surface is the boundary of {u > 1/2}, and the model is the
-`segmentation` of space with a weight: after [50], which has a frame where earlier models have TV. Without r the best
-u would be 0. What is inside is told by
+`segmentation` of space with a weight: after [50], which has a frame where earlier models have TV. |(W u)[k]| is the
+Euclidean length of the high bands at the voxel k, as in (4.2): their sum entry by entry charges a plane along the axes
+far less than a slanted one, and makes boxes. Without r the best u would be 0. What is inside is told by
 
     r = +1  in the part of {phi > delta} that is joined to the border of the box,
     r = -1  in the rest of {phi > delta},     r = 0  in the band {phi <= delta}.
 
-delta must exceed half the largest gap between points, or the outside leaks in, and stay below the size of the handles,
-or a handle is filled. Neither normals nor an order of the points are asked for. The details of [50] (its force r, its
-weights) may be others; this is the model in its simplest form. With p = 1 the area itself, which is less inside, pulls
-the surface in; p = 2 pulls less, as the weight rises faster away from the points.
+delta must exceed the distance from the surface to the points, or the outside leaks in, and stay below the radius of the
+body and of its handles, or they are filled. Neither normals nor an order of the points are asked for. The details of
+[50] (its force r, its weights) may be others; this is the model in its simplest form.
 
 Space is the cube [-1, 1]^3 of n^3 voxels, axes (x, y, z); voxel i has its centre at (2i + 1)/n - 1.
 
@@ -26,13 +26,58 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from companion.energies.functional import Functional
 from companion.energies.models import Problem, Tikhonov, tikhonov
-from companion.energies.norms import L1
+from companion.energies.norms import check_lam, slack
 from companion.energies.segmentation import Region
 from companion.operators.differences import Gradient
 from companion.operators.frames import FrameletTransform
 from companion.operators.linear import LinearOperator
 from companion.operators.measure import Mask
+
+
+class WeightedLength(Functional):
+    r"""sum_k w[k] (sum_i |v_i[k]|^2)^{1/2}: an area, each voxel with its weight.   (4.2)
+
+    w      >= 0, of the shape of a picture, (*space); the axis i stands before it
+    bands  the first i of the sum: 1 leaves out the average of a frame, 0 takes every component of a gradient
+
+    prox_tau shortens the length at k by tau w[k], to no less than 0; the components before `bands` pass unchanged.
+    """
+
+    proximal = True
+    lam: Tensor
+
+    def __init__(self, w: Tensor, bands: int = 1):
+        super().__init__()
+        self.register_buffer("lam", check_lam(w))
+        self.bands, self.axis = bands, -self.lam.ndim - 1
+
+    def forward(self, v: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
+        return (self.lam.to(v.dtype) * self._size(v)).sum()
+
+    def prox(self, v: Float[Tensor, "*shape"], tau: float) -> Float[Tensor, "*shape"]:
+        return v - tau * self.prox_conjugate(v / tau, 1 / tau)
+
+    def prox_conjugate(self, p: Float[Tensor, "*shape"], sigma: float) -> Float[Tensor, "*shape"]:
+        """p, every length cut to w[k], and 0 before `bands`."""
+        size = self._size(p).clamp_min(torch.finfo(p.dtype).tiny)
+        cut = (self.lam.to(p.dtype) / size).clamp(max=1.0).unsqueeze(self.axis)
+        low, high = p.split([self.bands, p.shape[self.axis] - self.bands], self.axis)
+        return torch.cat([torch.zeros_like(low), cut * high], self.axis)
+
+    def conjugate(self, p: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
+        """0 if every length is at most w[k], up to rounding, and what comes before `bands` is 0, else infinity."""
+        long = (self._size(p) > self.lam.to(p.dtype) * slack(p)).any() | (p.narrow(self.axis, 0, self.bands) != 0).any()
+        return p.new_tensor(math.inf if bool(long) else 0.0)
+
+    def _size(self, v: Tensor) -> Tensor:
+        if v.shape[self.axis + 1 :] != self.lam.shape:
+            raise ValueError(
+                f"The weights have shape {tuple(self.lam.shape)}, so the last axes of W u must too; got shape "
+                f"{tuple(v.shape)}."
+            )
+        return torch.linalg.vector_norm(v.narrow(self.axis, self.bands, v.shape[self.axis] - self.bands), dim=self.axis)
 
 
 def distance_to(points: Float[Tensor, "N 3"], n: int) -> Float[Tensor, "n n n"]:
@@ -80,25 +125,26 @@ def inside_outside(phi: Float[Tensor, "n n n"], delta: float) -> Float[Tensor, "
 
 
 def surface_model(
-    points: Float[Tensor, "N 3"], W: LinearOperator, lam: Tensor | float, n: int, delta: float, p: float = 2.0
+    points: Float[Tensor, "N 3"], W: LinearOperator, lam: float, n: int, delta: float, p: float = 2.0
 ) -> Problem:
-    r"""min_{0<=u<=1} <r, u> + |lam (phi/delta)^p . W u|_1.   After [50].   For PDHG, or ADMM if W is tight.
+    r"""min_{0<=u<=1} <r, u> + sum_k w[k] |(W u)[k]|, w = lam (phi/delta)^p.   After [50].   For PDHG, or ADMM if W is
+    tight.
 
     W      a FrameletTransform of dimension 3, or Gradient(dim=3) for TV
-    lam    one number, or one for each band: W.weights(lam). Under about 1 no voxel leaves the side that r gives it
+    lam    > 0; under about 1 no voxel leaves the side that r gives it
     n      voxels along each axis
     delta  of r
-    p      > 0
+    p      > 0: with 1 the area, which is less further in, pulls the surface in; with 2 it pulls less, since the weight
+           rises faster away from the points
 
     phi^p is averaged as the filters see it, by the low-pass filter of W. Start from `smooth_model`.
     """
     if not 0 < p < math.inf:
         raise ValueError(f"The weight (phi/delta)^p of a surface needs a finite p > 0; got p = {p}.")
     phi = distance_to(points, n)
-    weight = (phi / delta) ** p
-    weight = W(weight)[0] if isinstance(W, FrameletTransform) else weight
-    weight = torch.as_tensor(lam, dtype=phi.dtype) * weight
-    problem = Problem(Region(inside_outside(phi, delta)), L1(weight), W)
+    framed = isinstance(W, FrameletTransform)
+    weight = lam * (W((phi / delta) ** p)[0] if framed else (phi / delta) ** p)
+    problem = Problem(Region(inside_outside(phi, delta)), WeightedLength(weight, int(framed)), W)
     problem.ratio = 32 / (float(weight.max()) or 1.0)
     return problem
 
