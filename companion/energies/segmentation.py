@@ -54,7 +54,7 @@ class Region(Functional):
         outside = bool(((v < 0) | (v > 1)).any())
         return v.new_tensor(math.inf) if outside else (fitted(self.f, v) * v).sum()
 
-    def prox(self, v: Float[Tensor, "*shape"], tau: float) -> Float[Tensor, "*shape"]:
+    def prox(self, v: Float[Tensor, "*shape"], tau: float | Tensor) -> Float[Tensor, "*shape"]:
         return (v - tau * fitted(self.f, v)).clamp(0, 1)
 
     def conjugate(self, p: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:

@@ -30,6 +30,7 @@ from companion.energies.functional import Functional
 from companion.energies.models import Problem, Tikhonov, tikhonov
 from companion.energies.norms import check_lam, slack
 from companion.energies.segmentation import Region
+from companion.operators.banks import bspline
 from companion.operators.differences import Gradient
 from companion.operators.frames import FrameletTransform
 from companion.operators.linear import LinearOperator
@@ -56,10 +57,10 @@ class WeightedLength(Functional):
     def forward(self, v: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
         return (self.lam.to(v.dtype) * self._size(v)).sum()
 
-    def prox(self, v: Float[Tensor, "*shape"], tau: float) -> Float[Tensor, "*shape"]:
+    def prox(self, v: Float[Tensor, "*shape"], tau: float | Tensor) -> Float[Tensor, "*shape"]:
         return v - tau * self.prox_conjugate(v / tau, 1 / tau)
 
-    def prox_conjugate(self, p: Float[Tensor, "*shape"], sigma: float) -> Float[Tensor, "*shape"]:
+    def prox_conjugate(self, p: Float[Tensor, "*shape"], sigma: float | Tensor) -> Float[Tensor, "*shape"]:
         """p, every length cut to w[k], and 0 before `bands`."""
         size = self._size(p).clamp_min(torch.finfo(p.dtype).tiny)
         cut = (self.lam.to(p.dtype) / size).clamp(max=1.0).unsqueeze(self.axis)
@@ -137,13 +138,15 @@ def surface_model(
     p      > 0: with 1 the area, which is less further in, pulls the surface in; with 2 it pulls less, since the weight
            rises faster away from the points
 
-    phi^p is averaged as the filters see it, by the low-pass filter of W. Start from `smooth_model`.
+    phi^p is averaged over the voxels that a filter compares, by the low-pass filter of W, or Haar's for a gradient.
+    Start from `smooth_model`.
     """
     if not 0 < p < math.inf:
         raise ValueError(f"The weight (phi/delta)^p of a surface needs a finite p > 0; got p = {p}.")
     phi = distance_to(points, n)
     framed = isinstance(W, FrameletTransform)
-    weight = lam * (W((phi / delta) ** p)[0] if framed else (phi / delta) ** p)
+    average = W if framed else FrameletTransform(bspline(1), dim=3)
+    weight = lam * average((phi / delta) ** p)[0]
     problem = Problem(Region(inside_outside(phi, delta)), WeightedLength(weight, int(framed)), W)
     problem.ratio = 32 / (float(weight.max()) or 1.0)
     return problem

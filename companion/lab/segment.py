@@ -2,7 +2,7 @@ r"""Pictures to cut in two, what is known of their truth, and how well a set agr
 
     islands, vessel_tree   generated: a picture in [0, 1] and its exact set
     coins                  a photograph, with a reference that was made, not measured: see `coins`
-    retina, cell           photographs without a reference: only lengths and energies can be compared
+    retina, microaneurysms, cell   photographs without a reference: only lengths and energies can be compared
 
 `dice` measures agreement, `otsu` and `chan_vese` are what scikit-image offers, `outlined` draws a set's boundary.
 
@@ -33,6 +33,7 @@ class Known(NamedTuple):
 
 CREDITS = {  # picture: (what, origin, licence), as the documentation of scikit-image states them
     "coins": ("Greek coins from Pompeii on a grey ground", "Brooklyn Museum Collection", "no known restrictions"),
+    "microaneurysms": ("a detail of a retina, with lesions", "HRF database, Budai et al. (2013)", "CC0"),
     "retina": ("the fundus of a healthy left eye", "photograph by Mikael Haggstrom (2014)", "CC0"),
     "cell": ("the phase of light behind a cell in saline", "Paul Mueller et al. (2018)", "CC0"),
 }
@@ -83,7 +84,8 @@ def coins() -> Known:
 
     No ground truth comes with the photograph. The markers are f < 30/255 and f > 150/255, the basins meet where the
     Sobel slope is highest, specks under 300 pixels are dropped: the recipe of scikit-image's gallery. Drawn over the
-    photograph the outlines follow all coins. It knows nothing of two means, and the light falls off to the bottom.
+    photograph the outlines follow all coins. It knows nothing of two means. The light falls off to the bottom, and
+    `flattened(f, 40.0)` evens it.
     """
     from scipy import ndimage
     from skimage.filters import sobel
@@ -97,16 +99,26 @@ def coins() -> Known:
     return Known(torch.from_numpy(grey / 255), torch.from_numpy(truth))
 
 
-def retina(n: int = 256) -> Float[Tensor, "n n"]:
-    """Vessels of a retina, bright on dark: the green channel under a Gaussian of n/32 pixels, minus itself.
+def flattened(f: Float[Tensor, "H W"], sigma: float, dark: bool = False) -> Float[Tensor, "H W"]:
+    """f minus its Gaussian of deviation sigma pixels, stretched to [0, 1] without uneven light; dark: its negative."""
+    u = f - gaussian_smooth(f, sigma)
+    u = -u if dark else u
+    low, high = u.quantile(0.001), u.quantile(0.999)
+    return ((u - low) / (high - low)).clamp(0, 1)
 
-    The central square inside the disc, shrunk by area averages; from the 1 % to the 99.5 % quantile stretched to [0, 1]
-    and clipped.
+
+def microaneurysms() -> Float[Tensor, "102 102"]:
+    """Three vessels and some lesions of a retina, bright on dark, flattened by a Gaussian of 8 pixels; no reference."""
+    return flattened(torch.from_numpy(_photograph("microaneurysms.png") / 255), 8.0, dark=True)
+
+
+def retina(n: int = 256) -> Float[Tensor, "n n"]:
+    """Vessels of a retina, bright on dark: the green channel flattened by a Gaussian of n/32 pixels; no reference.
+
+    The central square inside the disc, shrunk by area averages.
     """
     g = average(torch.from_numpy(_photograph("retina.jpg")[205:1205, 205:1205, 1].astype(np.float64) / 255), n)
-    u = gaussian_smooth(g, n / 32) - g
-    low, high = u.quantile(0.01), u.quantile(0.995)
-    return ((u - low) / (high - low)).clamp(0, 1)
+    return flattened(g, n / 32, dark=True)
 
 
 def cell() -> Float[Tensor, "H W"]:
