@@ -30,7 +30,17 @@ from companion.energies.mumford_shah import (
 )
 from companion.energies.norms import L1, Box, GroupBall, GroupL1
 from companion.energies.sampling import VARIATIONS, ContinuumEnergy, DiscreteEnergy, lambda_n, sample
+from companion.energies.segmentation import (
+    Region,
+    region_cost,
+    region_energy,
+    region_means,
+    rounding,
+    segmentation,
+    tv_segmentation,
+)
 from companion.energies.shapes import Disc, Shape, Square, TwoLevel
+from companion.energies.surfaces import WeightedLength, distance_to, inside_outside, smooth_model, surface_model
 from companion.energies.tgv import TGV, tgv, tgv_value
 from companion.energies.variation import DISCRETISATIONS, ROF, ROFDual, TotalVariation, TVModel, rof_dual, tv
 from companion.flows.accelerated import Accelerated, HeavyBall, accelerated_from
@@ -70,6 +80,7 @@ from companion.flows.runge_kutta import (
     tableau_order,
 )
 from companion.flows.schemes import RK4, Euler, Heun
+from companion.flows.segmentation import Regions, TwoRegions
 from companion.flows.shock import ShockFilter, along_gradient, laplacian
 from companion.flows.shrinkage import Firm, Garrote, Hard, Isotropic, IsotropicSoft, Shrinkage, Soft, Threshold
 from companion.flows.solvers import FISTA, ForwardBackward
@@ -78,6 +89,7 @@ from companion.flows.stability import imaginary_interval, real_interval, stabili
 from companion.flows.stochastic import SDE, EulerMaruyama, GatedEuler, ShakeShake
 from companion.flows.symplectic import Reversible, SymplecticEuler, Verlet, hamiltonian_field
 from companion.flows.tensor import CoherenceEnhancing, EdgeEnhancing, TensorDiffusion, structure_tensor
+from companion.flows.vessels import Sorted, TightFrameSegmentation, all_sure
 from companion.flows.wave import DampedWave, bessel_mode, laplace_spectrum, oscillator, spectral_wave
 from companion.nets.adversarial import YOPO, PGDTraining, PlainTraining, count_passes, pgd, robust_accuracy
 from companion.nets.blocks import Head, Held, Residual, StageChange, Stem
@@ -156,6 +168,7 @@ from companion.operators.moments import (
 )
 from companion.operators.noise import GaussianNoise, LaplacianNoise, PoissonNoise
 from companion.operators.radon import Radon, ellipse_projection
+from companion.operators.rician import RicianNoise
 from companion.operators.smoothing import gaussian_smooth
 from companion.operators.splines import Spline, framelet, inner, refinable
 from companion.operators.stencils import Scharr, Selling, Stencil, ThreeByThree, scharr_gradient

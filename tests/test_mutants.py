@@ -110,6 +110,9 @@ BLOCKS = "tests/test_blocks.py::"
 ODENETS = "tests/test_odenet.py::"
 TRAINING = "tests/test_train.py::"
 DATASETS = "tests/test_datasets.py::"
+SEGMENTATION = "tests/test_segmentation.py::"
+SURFACES = "tests/test_surfaces.py::"
+VOLUMES = "tests/test_volumes.py::"
 PDES = "tests/test_pdes.py::"
 CACHE = "tests/test_cache.py::"
 MOMENTS = "tests/test_moments.py::"
@@ -2504,6 +2507,49 @@ MUTANTS = [
         "nets/interpolant.py",
         {".clamp(0, self.mesh)": ".clamp(-1, self.mesh + 1)"},
         PDENET1 + "test_it_is_continuous_across_cells_and_constant_outside",
+    ),
+    # two regions, surfaces, volumes
+    Mutant(
+        "the two means change places",
+        "energies/segmentation.py",
+        {"(c[0] - f).square() - (c[1] - f).square()\n": "(c[1] - f).square() - (c[0] - f).square()\n"},
+        SEGMENTATION + "test_the_cost_of_a_set_is_chan_and_veses",
+    ),
+    Mutant(
+        "the rest of the picture has the mean of the set",
+        "energies/segmentation.py",
+        {"shares = torch.stack([u, 1 - u])": "shares = torch.stack([u, u])"},
+        SEGMENTATION + "test_the_means_are_the_best",
+    ),
+    Mutant(
+        "alpha is the mean of the lower pixels alone",
+        "flows/vessels.py",
+        {"((mu + lower) / 2).clamp_min(0)": "lower.clamp_min(0)"},
+        SEGMENTATION + "test_a_step_is_that_of_the_paper",
+    ),
+    Mutant(
+        "sure pixels are smoothed too",
+        "flows/vessels.py",
+        {"torch.where(unsure, self.smooth(w), w)": "self.smooth(w)"},
+        SEGMENTATION + "test_the_unsure_pixels_become_fewer_until_none_is_left",
+    ),
+    Mutant(
+        "the average is charged as area",
+        "energies/surfaces.py",
+        {"WeightedLength(weight, int(framed))": "WeightedLength(weight, 0)"},
+        SURFACES + "test_the_frame_finds_the_torus_below_the_noise_and_the_smooth_model_does_not",
+    ),
+    Mutant(
+        "what touches the border is inside",
+        "energies/surfaces.py",
+        {"torch.where(outer, 1.0, -1.0)": "torch.where(outer, -1.0, 1.0)"},
+        SURFACES + "test_what_is_inside_is_not_joined_to_the_border",
+    ),
+    Mutant(
+        "the mean of Rician noise without I_1",
+        "operators/rician.py",
+        {" + 2 * x * torch.special.i1e(x)": ""},
+        VOLUMES + "test_the_mean_of_rician_noise",
     ),
 ]
 

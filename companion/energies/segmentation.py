@@ -51,8 +51,8 @@ class Region(Functional):
         self.register_buffer("f", check_data(r))
 
     def forward(self, v: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
-        outside = bool(((v < 0) | (v > 1)).any())
-        return v.new_tensor(math.inf) if outside else (fitted(self.f, v) * v).sum()
+        outside = ((v < 0) | (v > 1)).any()
+        return torch.where(outside, math.inf, (fitted(self.f, v) * v).sum())
 
     def prox(self, v: Float[Tensor, "*shape"], tau: float | Tensor) -> Float[Tensor, "*shape"]:
         return (v - tau * fitted(self.f, v)).clamp(0, 1)

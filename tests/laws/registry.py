@@ -81,6 +81,7 @@ from companion import (
     Radon,
     Ralston,
     Rational,
+    Region,
     RungeKutta,
     Scharr,
     Selling,
@@ -96,6 +97,7 @@ from companion import (
     TotalVariation,
     TVFlow,
     TwoStep,
+    WeightedLength,
     along_gradient,
     biorthogonal,
     bspline,
@@ -581,7 +583,14 @@ def counts() -> Iterator[FunctionalExample]:
     )
 
 
-FUNCTIONALS: list[FunctionalExample] = [*quadratics(), *norms(), *variations(), *edges(), *counts()]
+def regions() -> Iterator[FunctionalExample]:
+    """The cost of a set, and an area with a weight for each pixel, 0 somewhere."""
+    yield FunctionalExample("region", lambda: Region(data(4, 5) - 1.0), (4, 5))
+    yield FunctionalExample("weighted-length", lambda: WeightedLength(data(4, 5)), (4, 4, 5))
+    yield FunctionalExample("weighted-length-gradient", lambda: WeightedLength(data(3, 2, 4), 0), (3, 3, 2, 4))
+
+
+FUNCTIONALS: list[FunctionalExample] = [*quadratics(), *norms(), *variations(), *edges(), *counts(), *regions()]
 
 
 # ---- fields and schemes -----------------------------------------------------------------------------------------
