@@ -82,6 +82,7 @@ from companion import (
     tikhonov,
     to_complex,
 )
+from tests.messages_beyond import BEYOND
 from tests.messages_bridge07 import GAMMA
 from tests.messages_bridge08 import BRIDGE
 from tests.messages_bridge09 import WAVES
@@ -1002,6 +1003,7 @@ CASES = [
     *(Case(*row) for row in (*VARIATIONS, *FLOWS)),
     *(Case(*row) for row in GAMMA),
     *(Case(*row) for row in BRIDGE),
+    *(Case(*row) for row in BEYOND),
     *(Case(*row) for row in WAVES),
     *(Case(*row) for row in SCHEMES),
     *(Case(*row) for row in NETS),
