@@ -65,6 +65,20 @@ def test_the_weighted_length_by_loops() -> None:
     assert abs(float(q)) < 1e-12
 
 
+def test_what_a_plane_costs_depends_less_on_its_direction_by_lengths() -> None:
+    """Half of a torus of 24^3 voxels between planes normal to a, of area 2 * 24^2 |a| in all."""
+    n, costs = 24, {}
+    k = torch.stack(torch.meshgrid(*[torch.arange(n)] * 3, indexing="ij"))
+    for a in ((1, 0, 0), (1, 1, 1)):
+        u = (sum(a[i] * k[i] for i in range(3)) % n < n // 2).double()
+        d = HAAR(u)
+        length = float(WeightedLength(torch.ones(n, n, n))(d))
+        entries = float((HAAR.weights(1.0) * d).abs().sum())
+        costs[a] = length / sum(a) ** 0.5, entries / sum(a) ** 0.5
+    ratios = [costs[1, 1, 1][i] / costs[1, 0, 0][i] for i in range(2)]
+    assert ratios == pytest.approx([1.34, 3.18], abs=0.01)
+
+
 def test_points_near_the_surface_lower_the_cost() -> None:
     """The area weighted by phi^2 is least near the radius of the points, among concentric spheres."""
     direction = torch.randn(3000, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

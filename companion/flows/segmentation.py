@@ -43,6 +43,8 @@ class TwoRegions(nn.Module):
     near the end: `record={"energy": flow.energy}` measures it. The set is {u > 1/2}.
     """
 
+    f: Tensor
+
     def __init__(self, f: Tensor, model: Callable[[Tensor], Problem], means: Tensor | None = None, inner: int = 20):
         super().__init__()
         if inner < 1:
