@@ -87,6 +87,7 @@ from tests.messages_bridge07 import GAMMA
 from tests.messages_bridge08 import BRIDGE
 from tests.messages_bridge09 import WAVES
 from tests.messages_control import CONTROL
+from tests.messages_learned import LEARNED
 from tests.messages_nets import NETS
 from tests.messages_networks_flows import SCHEMES
 from tests.messages_neural_ode import NEURAL_ODES
@@ -1011,6 +1012,7 @@ CASES = [
     *(Case(*row) for row in NEURAL_ODES),
     *(Case(*row) for row in PDES),
     *(Case(*row) for row in PDENETS),
+    *(Case(*row) for row in LEARNED),
     *(Case(*row) for row in UNROLLED),
 ]
 NOTHING_CAME = {"a run without k or until"}

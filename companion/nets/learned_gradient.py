@@ -48,8 +48,8 @@ class LearnedGradient(LinearOperator):
             )
         if isinstance(grad, FrameGradient) and grad.cut:
             raise ValueError(
-                "This gradient counts only positions where its filters lie inside the picture, a rule that learned "
-                'filters have no part in. Take the boundary "periodic", or filters symmetric about 0.'
+                "A learned gradient acts at every pixel; this one counts only those where its filters lie inside the "
+                f'picture; got the boundary "{grad.boundary}". Take "periodic", or filters symmetric about 0.'
             )
         offsets, weights = (torch.from_numpy(a) for a in stencil(grad))
         least = 2 * int(offsets.abs().max()) + 1
