@@ -78,6 +78,7 @@ from companion import (
     HeavyBall,
     Heun,
     Identity,
+    Interpolation,
     Isotropic,
     IsotropicSoft,
     LinearOperator,
@@ -104,6 +105,8 @@ from companion import (
     balanced,
     biorthogonal,
     bspline,
+    condat_kernels,
+    consistent_tv,
     constrained,
     correlate,
     correlate_adjoint,
@@ -1834,6 +1837,24 @@ def test_54_is_the_equation_whatever_is_free(accuracy: int, upwind: bool) -> Non
         exact = -u * u_x - v * u_y + 0.05 * (u_xx + u_yy)
         errors.append((F(torch.stack([u, v])).detach() - exact).abs().max().item())
     assert np.log2(errors[0] / errors[1]) == pytest.approx(accuracy, abs=0.15)
+
+
+# ---- Section 5.2: constrained filters for the total variation ----------------------------------------------------
+
+
+@pytest.mark.paper("(3.1)")
+@pytest.mark.parametrize("stirred", [0.0, 0.03, 0.1])
+def test_31_a_total_variation_with_learned_kernels_of_sum_one_is_consistent(stirred: float) -> None:
+    """[31]: sup {h^2 <p, D u> : |L_l p| <= 1} tends to int |grad u| = 6.550143 for exp(cos 2 pi x) sin 2 pi y, whatever
+    the learned kernels, between two bounds that are certain."""
+    L, errors = Interpolation(condat_kernels(), boundary="periodic"), []
+    with torch.no_grad():
+        L.xi.z.add_(stirred * torch.randn_like(L.xi.z))
+    for N in (12, 48):
+        x = (torch.arange(N, dtype=torch.float64) + 0.5) / N
+        bounds = consistent_tv(torch.exp(torch.cos(2 * pi * x))[:, None] * torch.sin(2 * pi * x), L, h=1 / N, k=600)
+        errors.append(max(abs(bounds.lower.item() - 6.550143), abs(bounds.upper.item() - 6.550143)))
+    assert errors[1] < min(0.06, 0.5 * errors[0])
 
 
 # ---- Section 5.2: moment matrices --------------------------------------------------------------------------------

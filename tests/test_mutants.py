@@ -121,6 +121,9 @@ PDENET1 = "tests/test_pdenet1.py::"
 IDENTIFY = "tests/test_identify.py::"
 BLOCKWISE = "tests/test_blockwise.py::"
 SYMNET = "tests/test_symnet.py::"
+LEARNED_DIFFUSION = "tests/test_learned_diffusion.py::"
+MOVING_ENDPOINT = "tests/test_moving_endpoint.py::"
+CONSISTENT_TV = "tests/test_consistent_tv.py::"
 MESSAGES = "tests/test_messages.py::test_bad_input_is_answered_by_the_rule_what_came_and_a_remedy"
 
 MUTANTS = [
@@ -2507,6 +2510,78 @@ MUTANTS = [
         "nets/interpolant.py",
         {".clamp(0, self.mesh)": ".clamp(-1, self.mesh + 1)"},
         PDENET1 + "test_it_is_continuous_across_cells_and_constant_outside",
+    ),
+    Mutant(
+        "a projection that lets the moments go half-way",
+        "nets/held_moments.py",
+        {"dtype=torch.float64) - Q @ Q.T": "dtype=torch.float64) - 0.5 * Q @ Q.T"},
+        LEARNED_DIFFUSION + "test_held_moments_stay_and_the_others_move",
+    ),
+    Mutant(
+        "a bank that is flipped",
+        "nets/held_moments.py",
+        {"conv2d(v, q.reshape(C * m, 1, N, N), padding": "conv2d(v, q.flip(-1).reshape(C * m, 1, N, N), padding"},
+        LEARNED_DIFFUSION + "test_a_bank_by_loops_and_its_adjoint",
+    ),
+    Mutant(
+        "a diffusivity that is largest at 0, whatever was learned",
+        "nets/learned_diffusion.py",
+        {"self.a.max().exp()": "self.a[0].exp()"},
+        LEARNED_DIFFUSION + "test_no_training_makes_a_step_unstable",
+    ),
+    Mutant(
+        "a reaction away from the data",
+        "nets/learned_diffusion.py",
+        {"change - self.lam": "change + self.lam"},
+        LEARNED_DIFFUSION + "test_with_data_the_net_is_the_flow_of_the_tv_model",
+    ),
+    Mutant(
+        "a table that is never interpolated",
+        "nets/learned_diffusion.py",
+        {"left + (z - i) * (right - left)": "left"},
+        LEARNED_DIFFUSION + "test_a_learned_diffusivity_interpolates_its_table",
+    ),
+    Mutant(
+        "an oracle that may stop before it starts",
+        "nets/moving_endpoint.py",
+        {"(losses + cost * k)[1:]": "(losses + cost * k)[:-1]"},
+        MOVING_ENDPOINT + "test_the_oracle_of_a_batch_is_a_loop",
+    ),
+    Mutant(
+        "once going on, always going on",
+        "nets/moving_endpoint.py",
+        {"values[-1].clamp_min(0)": "values[-1]"},
+        MOVING_ENDPOINT + "test_the_value_of_going_on_by_enumeration_and_the_oracle_is_greedy",
+    ),
+    Mutant(
+        "a median for a standard deviation",
+        "nets/moving_endpoint.py",
+        {".values / 0.6744897501960817": ".values"},
+        MOVING_ENDPOINT + "test_noise_is_estimated_and_edges_hardly_matter",
+    ),
+    Mutant(
+        "a picture that is done goes on",
+        "nets/moving_endpoint.py",
+        {"x.going[..., None, None] > 0": "x.going[..., None, None] >= 0"},
+        MOVING_ENDPOINT + "test_in_a_batch_every_picture_has_a_clock_of_its_own",
+    ),
+    Mutant(
+        "one corner of Condat's on the other side",
+        "nets/interpolation.py",
+        {"(0, -1): 0.25, (1, 0): 0.25, (1, -1): 0.25": "(0, -1): 0.25, (-1, 0): 0.25, (-1, -1): 0.25"},
+        CONSISTENT_TV + "test_condats_points_by_rolling",
+    ),
+    Mutant(
+        "a field that is not cut to what is allowed",
+        "nets/consistent_tv.py",
+        {".amax((-3, -2, -1)).clamp_min(1.0)": ".amax((-3, -2, -1)).clamp(1.0, 1.0)"},
+        CONSISTENT_TV + "test_the_bounds_hold_by_their_own_witnesses",
+    ),
+    Mutant(
+        "gradients shared out with the wrong sign",
+        "nets/consistent_tv.py",
+        {"self.L.D.adjoint(f), -self.L(f))": "self.L.D.adjoint(f), self.L(f))"},
+        LAWS + "test_the_adjoint_moves_across_the_inner_product",
     ),
     # two regions, surfaces, volumes
     Mutant(

@@ -16,7 +16,8 @@ D u is shared out among m gradients v_l, each at points of its own. ROF's proble
 
     min over u, v of  nu h^2 sum_l |v_l| + h^2/2 |u - f|^2   subject to  D u - sum_l L_l^T v_l = 0,
 
-is a Problem of x = (u, v) for PDHG. Unrolled, run(PDHG(problem), f, k=100), it passes gradients on to the kernels.
+is a Problem of x = (u, v) for PDHG. Unrolled, run(PDHG(problem), f, k=150), or by
+`unrolled`, it passes gradients on to the kernels. With too few steps these learn how to hurry, not how to be isotropic.
 
 Sources: Chambolle and Pock, Learning consistent discretizations of the total variation (2021), [31]; Condat, Discrete
 total variation: new definition and minimization (2017).
@@ -50,7 +51,7 @@ class ConsistentROF(Problem):
     x has the shape (*batch, 1 + 2 m, N1, N2), u first. Called at any x, the problem makes v obey (*), at the least cost
     in |v|_2, and gives the objective of that: an upper bound of that of u, sharp at the solution; never infinity.
 
-    >>> from companion import PDHG
+    >>> from companion import PDHG, condat_kernels
     >>> f = torch.zeros(4, 4); f[1:3, 1:3] = 1
     >>> problem = ConsistentROF(f, 0.1, Interpolation(condat_kernels()))
     >>> problem.solve(PDHG, k=500, tol=1e-5).u.shape
@@ -149,8 +150,9 @@ def consistent_tv(u: Float[Tensor, "*batch N1 N2"], L: Interpolation, h: float =
 
     The bounds close in like 1/k at worst. `lower` is differentiable in u, with the derivative h D^T p.
 
+    >>> from companion import forward_kernel
     >>> bounds = consistent_tv(torch.tensor([[0., 0.], [0., 2.]]), Interpolation(forward_kernel()))
-    >>> round(float(bounds.lower), 4), round(float(bounds.upper), 4)
+    >>> round(bounds.lower.item(), 4), round(bounds.upper.item(), 4)
     (4.0, 4.0)
     """
     check_picture(u, "u", 2)

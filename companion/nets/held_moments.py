@@ -41,7 +41,7 @@ class HeldMoments(nn.Module):
     nothing is left to learn.
 
     >>> q = HeldMoments(torch.tensor([[0.0, 0, 0], [0, -1, 0], [0, 1, 0]]), order=1)
-    >>> float(q(torch.ones(3, 3)).sum())
+    >>> q(torch.ones(3, 3)).sum().item()
     0.0
     """
 
