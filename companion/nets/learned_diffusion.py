@@ -26,7 +26,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -66,6 +66,8 @@ class LearnedDiffusivity(Diffusivity):
     >>> round(g.scale, 9), float(g(torch.tensor(4.0)).detach())
     (4.0, 0.5)
     """
+
+    start: Any
 
     def __init__(
         self, start: Callable[[Tensor], Tensor], nodes: int = 17, reach: float = 1000.0, scale: float | None = None

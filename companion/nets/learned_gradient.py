@@ -87,5 +87,10 @@ class LearnedGradient(LinearOperator):
             )
         return bank_adjoint(f.unsqueeze(-4), self.q(f).unsqueeze(0), self.boundary).squeeze(-3)
 
+    def norm(self, like: Tensor, k: int = 200, tol: float = 1e-6) -> Tensor:
+        """|grad| by power iteration, a number without derivative."""
+        with torch.no_grad():
+            return super().norm(like, k, tol)
+
     def extra_repr(self) -> str:
         return f"h={self.h:g}, boundary={self.boundary!r}"

@@ -58,8 +58,9 @@ class RestorationUnit(nn.Module):
         if width < 1:
             raise ValueError(f"A restoration unit has hidden layers of width >= 1; got width={width}.")
         self.G = nn.Identity() if G is None else G
-        self.layers = nn.Sequential(_conv(2, width), nn.ReLU(), _conv(width, width), nn.ReLU(), _conv(width, 1))
-        nn.init.zeros_(self.layers[-1].weight)
+        last = _conv(width, 1)
+        nn.init.zeros_(last.weight)
+        self.layers = nn.Sequential(_conv(2, width), nn.ReLU(), _conv(width, width), nn.ReLU(), last)
 
     def start(self, u0: Tensor) -> Observed:
         """(u_0, u_0): the picture is its own data."""
