@@ -111,6 +111,7 @@ class LearnedDiffusion(Field):
     """
 
     keeps_mean = True
+    g: Any
 
     def __init__(self, g: Sequence[LearnedDiffusivity], grad: LearnedGradient, sizes: Sequence[int]):
         super().__init__()
