@@ -108,6 +108,8 @@ HAMILTONIAN = "tests/test_hamiltonian.py::"
 BRIDGE = "tests/test_connections.py::"
 BLOCKS = "tests/test_blocks.py::"
 ODENETS = "tests/test_odenet.py::"
+UNROLLED = "tests/test_unrolled.py::"
+LEARNED_FRAME = "tests/test_learned_frame.py::"
 TRAINING = "tests/test_train.py::"
 DATASETS = "tests/test_datasets.py::"
 SEGMENTATION = "tests/test_segmentation.py::"
@@ -1515,6 +1517,82 @@ MUTANTS = [
         "nets/odenet.py",
         {"*(field(2 * c) for _ in range(n - 1))": "*(field(2 * c) for _ in range(n))"},
         ODENETS + "test_depth_counts_layers",
+    ),
+    Mutant(
+        "a learned number without its bound",
+        "nets/learned.py",
+        {"part = self.first / self.bound\n": "part = 0 * self.first\n"},
+        UNROLLED + "test_between_is_the_logistic_curve_through_its_start",
+    ),
+    Mutant(
+        "every layer copies the measurement",
+        "nets/learned.py",
+        {"{id(m): m for m in parts.values() if id(m) not in fresh}": "{}"},
+        UNROLLED + "test_layers_share_all_but_their_numbers",
+    ),
+    Mutant(
+        "all layers are one",
+        "nets/unrolled.py",
+        {
+            'return Unrolled([learned(base, *names, bounds={"step": bound}) for _ in range(k)])': (
+                'return Unrolled([learned(base, *names, bounds={"step": bound})] * k)'
+            )
+        },
+        UNROLLED + "test_layers_share_all_but_their_numbers",
+    ),
+    Mutant(
+        "the net sees its example, whatever it is given",
+        "nets/unrolled.py",
+        {"                E.f = f\n": "                E.f = E.f\n"},
+        UNROLLED + "test_before_training_the_net_is_the_solver_after_k_steps[denoising-ADMM, analysis]",
+    ),
+    Mutant(
+        "the example is lost after a call",
+        "nets/unrolled.py",
+        {"E.f = example": "E.f = E.f"},
+        UNROLLED + "test_the_example_comes_back_after_every_call",
+    ),
+    Mutant(
+        "the dualised data term keeps the example",
+        "nets/unrolled.py",
+        {'(step.problem.E, getattr(step, "E", None))': "(step.problem.E, None)"},
+        UNROLLED + "test_before_training_the_net_is_the_solver_after_k_steps[Radon-PDHG, analysis]",
+    ),
+    Mutant(
+        "tau is learned, and sigma stays",
+        "flows/splitting.py",
+        {"return 1 / (self.tau * self.square)": "return 1 / (self.tau * self.square).detach()"},
+        UNROLLED + "test_gradients_with_respect_to_parameters_and_data[PDHG]",
+    ),
+    Mutant(
+        "split Bregman solves with the rho it began with",
+        "flows/bregman.py",
+        {"K.adjoint(s.d - s.b), s.x, self.rho)": "K.adjoint(s.d - s.b), s.x)"},
+        UNROLLED + "test_with_other_numbers_it_is_the_solver_that_is_made_with_them[denoising]",
+    ),
+    Mutant(
+        "exp(S) of an S that is not skew",
+        "nets/learned_frame.py",
+        {"torch.linalg.matrix_exp(A - A.T)": "torch.linalg.matrix_exp(A)"},
+        LEARNED_FRAME + "test_it_is_tight_after_random_steps[False-linear, two levels]",
+    ),
+    Mutant(
+        "the adjoint mixes forwards",
+        "nets/learned_frame.py",
+        {"(C.T if transposed else C) @ flat": "C @ flat"},
+        LEARNED_FRAME + "test_it_is_tight_after_random_steps[False-linear, two levels]",
+    ),
+    Mutant(
+        "the filters by the transposed C",
+        "nets/learned_frame.py",
+        {"np.tensordot(C, Q[-len(C) :], 1)": "np.tensordot(C.T, Q[-len(C) :], 1)"},
+        LEARNED_FRAME + "test_the_bands_are_correlations_with_the_filters[False-cosines of 5]",
+    ),
+    Mutant(
+        "cosines that start at the first tap",
+        "operators/banks.py",
+        {"ell * (2 * k + 1) % (4 * size)": "ell * (2 * k) % (4 * size)"},
+        LEARNED_FRAME + "test_the_cosine_bank_is_the_orthonormal_cosine_transform_over_the_root_of_p[3]",
     ),
     Mutant(
         "Ctrl-C gives half a network's answer",

@@ -197,6 +197,30 @@ def test_unrolled_pdhg_in_matrices(kind: str) -> None:
     np.testing.assert_allclose(net(f).detach().numpy().ravel(), x, rtol=0, atol=1e-10)
 
 
+@pytest.mark.paper("(2.5)", "(3.2)")
+@pytest.mark.parametrize("kind", ["denoising", "deblurring"])
+def test_with_other_numbers_it_is_the_solver_that_is_made_with_them(kind: str) -> None:
+    A = MEASUREMENTS[kind]
+    f, other, own = data(A), random(N, N, seed=5), {"tol": 1e-14}
+    pairs: list[tuple[Solver, Solver, str]] = [
+        (
+            ADMM(analysis(A, f, LINEAR, weights(LINEAR)), 0.7),
+            ADMM(analysis(A, f, LINEAR, 3 * weights(LINEAR)), 1.9),
+            "rho",
+        ),
+        (PDHG(tv(A, f, LAM), tau=0.3), PDHG(tv(A, f, 3 * LAM), tau=0.8), "tau"),
+        (SplitBregman(tv(A, f, LAM), 0.4, **own), SplitBregman(tv(A, f, 3 * LAM), 1.1, **own), "rho"),
+    ]
+    for made_with, wanted, name in pairs:
+        net = unrolled(made_with, 4)
+        assert (net(f) - run(wanted, A.T(f), k=4).u).abs().max() > 1e-4
+        for layer in net.maps:
+            setattr(layer, name, getattr(wanted, name))
+            layer.problem.R.lam = wanted.problem.R.lam
+        assert (net(f) - run(wanted, A.T(f), k=4).u).abs().max() < 1e-11
+        assert net(other).shape == other.shape
+
+
 # ---- constraints by construction -------------------------------------------------------------------------------------
 
 
