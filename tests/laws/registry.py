@@ -243,6 +243,7 @@ def frames() -> Iterator[OperatorExample]:
     yield OperatorExample("frame-1d-pair11-tight", frame(haar[0], 2, 1, dual=haar[1]), (5,))
     bank, dual = centred_dual_pair()
     yield OperatorExample("frame-1d-pair22-reflect", frame(bank, 2, 1, "reflect", dual), (10,))
+    yield OperatorExample("frame-2d-cosine3", frame(dct(3), 2), (7, 5))
     yield OperatorExample("frame-2d-nonseparable-levels1", frame(simplex_bank(2), 1, 2), (3, 4))
     yield OperatorExample("frame-2d-nonseparable-levels3", frame(simplex_bank(2), 3, 2), (6, 5))
     yield OperatorExample("frame-3d-nonseparable-levels2", frame(simplex_bank(3), 2, 3), (3, 4, 3))
