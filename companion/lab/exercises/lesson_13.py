@@ -42,7 +42,8 @@ def counts(answer: Callable[..., Any]) -> str | None:
             right - 2 * m - 1: "each affine map has a constant, too",
             float((n + 1) * (2 * m + 1)): "later maps also see the products of earlier ones",
             right - n - m - 1: "the last affine map is missing",
-            right + m: "the map of layer k sees k - 1 products, not k",
+            right + 2 * m: "the maps of layer k see k - 1 products, not k",
+            right - 2 * m: "layer 1 sees n numbers, layer k sees n + k - 1",
             2 * right: "this is for two components; one is asked for",
         }) or judge(out[1], comb(n + 2**m, n), "the monomials", {
             comb(n + 2 * m, n): "m products in a row double the degree m times: 2^m",
