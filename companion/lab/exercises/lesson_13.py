@@ -183,8 +183,8 @@ def cancelling(answer: Callable[..., Any]) -> str | None:
     for A, k, s in ((1.0, 4.0, 0.01), (2.0, 3.0, 0.05)):
         right = (144 * (s / A) ** 2) ** (1 / 6) / k
         words = judge(answer(A, k, s), right, "h", {
-            (72 * (s / A) ** 2) ** (1 / 6) / k: "half of what belongs under the root: the mean of sin^2 is 1/2, so "
-            "S = A^2 k^4/2; R = 6 s^2/h^4 is that of one frame, without section 5's 1/2; and (kh)^2/12 is exercise 3's",
+            (72 * (s / A) ** 2) ** (1 / 6) / k: "half of what belongs under the root. One of three: S = A^2 k^4/2, "
+            "as the mean of sin^2 is 1/2; R = 6 s^2/h^4, one frame, without section 5's 1/2; (kh)^2/12, exercise 3",
             (144 * (s / A) ** 2) ** (1 / 6): "this is kh",
             (144 * s / A) ** (1 / 6) / k: "s and A enter squared: variances are compared",
             (96 * (s / A) ** 2) ** (1 / 6) / k: "the variance of the second difference is 1 + 4 + 1 = 6 times s^2",
