@@ -30,7 +30,17 @@ from companion.energies.mumford_shah import (
 )
 from companion.energies.norms import L1, Box, GroupBall, GroupL1
 from companion.energies.sampling import VARIATIONS, ContinuumEnergy, DiscreteEnergy, lambda_n, sample
+from companion.energies.segmentation import (
+    Region,
+    region_cost,
+    region_energy,
+    region_means,
+    rounding,
+    segmentation,
+    tv_segmentation,
+)
 from companion.energies.shapes import Disc, Shape, Square, TwoLevel
+from companion.energies.surfaces import WeightedLength, distance_to, inside_outside, smooth_model, surface_model
 from companion.energies.tgv import TGV, tgv, tgv_value
 from companion.energies.variation import DISCRETISATIONS, ROF, ROFDual, TotalVariation, TVModel, rof_dual, tv
 from companion.flows.accelerated import Accelerated, HeavyBall, accelerated_from
@@ -70,6 +80,7 @@ from companion.flows.runge_kutta import (
     tableau_order,
 )
 from companion.flows.schemes import RK4, Euler, Heun
+from companion.flows.segmentation import Regions, TwoRegions
 from companion.flows.shock import ShockFilter, along_gradient, laplacian
 from companion.flows.shrinkage import Firm, Garrote, Hard, Isotropic, IsotropicSoft, Shrinkage, Soft, Threshold
 from companion.flows.solvers import FISTA, ForwardBackward
@@ -78,18 +89,42 @@ from companion.flows.stability import imaginary_interval, real_interval, stabili
 from companion.flows.stochastic import SDE, EulerMaruyama, GatedEuler, ShakeShake
 from companion.flows.symplectic import Reversible, SymplecticEuler, Verlet, hamiltonian_field
 from companion.flows.tensor import CoherenceEnhancing, EdgeEnhancing, TensorDiffusion, structure_tensor
+from companion.flows.vessels import Sorted, TightFrameSegmentation, all_sure
 from companion.flows.wave import DampedWave, bessel_mode, laplace_spectrum, oscillator, spectral_wave
 from companion.nets.adversarial import YOPO, PGDTraining, PlainTraining, count_passes, pgd, robust_accuracy
 from companion.nets.blocks import Head, Held, Residual, StageChange, Stem
+from companion.nets.consistent_tv import Balance, ConsistentROF, consistent_tv
 from companion.nets.control import Control, costates, explicit, hamiltonian, pmp_gradient
 from companion.nets.dense_field import DenseField, exact_trace, hutchinson
 from companion.nets.density import FlowDensity, normal_log_prob
 from companion.nets.depth import BrownianPath, IndependentWeights, RoughPath, SmoothPath, TimeDependent
 from companion.nets.hamiltonian import PlainNet, Potential, SymplecticNet, modified_energy, pieces, rollout_loss
+from companion.nets.held_moments import HeldMoments
 from companion.nets.interpolant import Interpolant
+from companion.nets.interpolation import Interpolation, condat_kernels, forward_kernel
+from companion.nets.learned import Between, learned
+from companion.nets.learned_diffusion import (
+    DiffusionStep,
+    LearnedDiffusion,
+    LearnedDiffusivity,
+    Observed,
+    learned_diffusion,
+)
+from companion.nets.learned_frame import LearnedFrame
+from companion.nets.learned_gradient import LearnedGradient
 from companion.nets.linear_quadratic import LinearQuadratic
 from companion.nets.mean_field import MeanField, brownian, tracking
 from companion.nets.moments import MomentBank
+from companion.nets.moving_endpoint import (
+    Halting,
+    RestorationUnit,
+    StoppingPolicy,
+    going_on,
+    noise_level,
+    oracle_stop,
+    q_loss,
+    stop_loss,
+)
 from companion.nets.msa import EMSA, MSA
 from companion.nets.neural_ode import NeuralODE, adaptive, augment
 from companion.nets.neural_sde import NeuralSDE, OrnsteinUhlenbeck, PositiveField, energy_distance
@@ -102,8 +137,9 @@ from companion.nets.regularise import block_loss, check_frames, huber, odd_exten
 from companion.nets.revnet import ReversibleStage, revnet
 from companion.nets.skips import ImplicitSkip
 from companion.nets.symnet import SymNet
+from companion.nets.unrolled import Unrolled, unrolled
 from companion.nets.variants import deepen, fractalnet, implicit_resnet, polynet, rescheme
-from companion.operators.banks import biorthogonal, bspline, check_bank, extension_residual
+from companion.operators.banks import biorthogonal, bspline, check_bank, dct, extension_residual
 from companion.operators.cascade import GradientCascade, OnFirst
 from companion.operators.differences import Divergence, Gradient, Hessian, SymmetrisedGradient
 from companion.operators.filters import Filter, tensor_product
@@ -132,6 +168,7 @@ from companion.operators.moments import (
 )
 from companion.operators.noise import GaussianNoise, LaplacianNoise, PoissonNoise
 from companion.operators.radon import Radon, ellipse_projection
+from companion.operators.rician import RicianNoise
 from companion.operators.smoothing import gaussian_smooth
 from companion.operators.splines import Spline, framelet, inner, refinable
 from companion.operators.stencils import Scharr, Selling, Stencil, ThreeByThree, scharr_gradient

@@ -203,9 +203,9 @@ def test_the_defaults_of_both_splittings_belong_together() -> None:
     for A, share in ((Identity(), 1.0), (Blur(gaussian_kernel(0.5, 2, 1)), 0.3)):
         problem = tv(A, blocks(Identity()), 0.1, Gradient(0.5))
         norm = float(problem.K.norm(problem.E.f))
-        assert SplitBregman(problem).rho == pytest.approx(share * norm / problem.ratio)
+        assert float(SplitBregman(problem).rho) == pytest.approx(share * norm / problem.ratio)
     problem = ROF(blocks(Identity()), 0.1, Gradient(0.5))
-    assert PDHG(problem).tau == pytest.approx(problem.ratio / float(problem.K.norm(problem.E.f)))
+    assert float(PDHG(problem).tau) == pytest.approx(problem.ratio / float(problem.K.norm(problem.E.f)))
 
 
 @pytest.mark.parametrize("nu", [2e-3, 2e-2])

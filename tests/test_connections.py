@@ -6,7 +6,7 @@
 (2.3)     W^T W = I is the extension principle, in both directions
 Ex 2.1    the filters are those of the B-splines
 (2.4)     the denoise-and-correct iteration of [32] is forward-backward splitting, kappa = 1
-(2.5)     split Bregman is a primal-dual method with tau sigma = 1
+(2.5)     split Bregman is a primal-dual method with tau sigma = 1; two steps are a shrinkage (4.5), learned or not
 (4.1)     moments are derivatives of the symbol, and are what a filter does to polynomials
 Prop 4.1  frame coefficients are difference quotients
 (4.2)     scaled frame coefficients are means of derivatives: E_n tends to (4.3), at rate 2 where u is smooth
@@ -78,8 +78,10 @@ from companion import (
     HeavyBall,
     Heun,
     Identity,
+    Interpolation,
     Isotropic,
     IsotropicSoft,
+    LearnedFrame,
     LinearOperator,
     Mask,
     MomentBank,
@@ -104,6 +106,8 @@ from companion import (
     balanced,
     biorthogonal,
     bspline,
+    condat_kernels,
+    consistent_tv,
     constrained,
     correlate,
     correlate_adjoint,
@@ -139,6 +143,7 @@ from companion import (
     shrinkage_from,
     stability_function,
     tensor_product,
+    unrolled,
 )
 from companion.dynamics import tensors
 from companion.operators.moments import central as central_filter
@@ -383,6 +388,26 @@ def test_25_split_bregman_is_a_primal_dual_method(name: str) -> None:
         p, old = torch.clamp(p + rho * W(x), -lam, lam), p
         torch.testing.assert_close(state.x, x, rtol=0, atol=1e-12)
         torch.testing.assert_close(solver.dual(state), p, rtol=0, atol=1e-12)
+
+
+@pytest.mark.paper("(2.5)", "(4.5)")
+@pytest.mark.parametrize("rho", [1.0, 0.4])
+def test_25_two_layers_of_unrolled_split_bregman_are_a_shrinkage(rho: float) -> None:
+    """A = I, from f: x^1 = f, d = S_{lam/rho}(W f), b = W f - d, so x^2 = (f + rho W^T(2 d - W f)) / (1 + rho)
+    = ((1 - rho) f + 2 rho W^T S_{lam/rho}(W f)) / (1 + rho), and (4.5) for rho = 1: whatever W^T W = I and lam are.
+    """
+    W, f = FrameletTransform(bspline(2), 2), random(10, 12)
+    lam = W.weights(0.2, decay=0.5)
+    V = LearnedFrame(W)
+    with torch.no_grad():
+        for skew in V.skew:
+            skew.copy_(random(*skew.shape))
+        for frame in (W, V):
+            net = unrolled(ADMM(analysis(Identity(), f, frame, lam), rho), 2)
+            shrunk = frame.T(soft(frame(f), lam / rho))
+            torch.testing.assert_close(net(f), ((1 - rho) * f + 2 * rho * shrunk) / (1 + rho), rtol=0, atol=1e-13)
+            if rho == 1 and frame is W:
+                torch.testing.assert_close(net(f), Shrinkage(W, Soft(lam))(f), rtol=0, atol=1e-13)
 
 
 # ---- Section 4.1 ------------------------------------------------------------------------------------------------
@@ -1834,6 +1859,24 @@ def test_54_is_the_equation_whatever_is_free(accuracy: int, upwind: bool) -> Non
         exact = -u * u_x - v * u_y + 0.05 * (u_xx + u_yy)
         errors.append((F(torch.stack([u, v])).detach() - exact).abs().max().item())
     assert np.log2(errors[0] / errors[1]) == pytest.approx(accuracy, abs=0.15)
+
+
+# ---- Section 5.2: constrained filters for the total variation ----------------------------------------------------
+
+
+@pytest.mark.paper("(3.1)")
+@pytest.mark.parametrize("stirred", [0.0, 0.03, 0.1])
+def test_31_a_total_variation_with_learned_kernels_of_sum_one_is_consistent(stirred: float) -> None:
+    """[31]: sup {h^2 <p, D u> : |L_l p| <= 1} tends to int |grad u| = 6.550143 for exp(cos 2 pi x) sin 2 pi y, whatever
+    the learned kernels, between two bounds that are certain."""
+    L, errors = Interpolation(condat_kernels(), boundary="periodic"), []
+    with torch.no_grad():
+        L.xi.z.add_(stirred * torch.randn_like(L.xi.z))
+    for N in (12, 48):
+        x = (torch.arange(N, dtype=torch.float64) + 0.5) / N
+        bounds = consistent_tv(torch.exp(torch.cos(2 * pi * x))[:, None] * torch.sin(2 * pi * x), L, h=1 / N, k=600)
+        errors.append(max(abs(bounds.lower.item() - 6.550143), abs(bounds.upper.item() - 6.550143)))
+    assert errors[1] < min(0.06, 0.5 * errors[0])
 
 
 # ---- Section 5.2: moment matrices --------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from companion import Filter, biorthogonal, bspline, check_bank, extension_residual, tensor_product
+from companion import Filter, biorthogonal, bspline, check_bank, dct, extension_residual, tensor_product
 from companion.operators.banks import bspline_integers
 from companion.operators.filters import multi_indices
 from tests.laws.registry import centred_dual_pair, simplex_bank
@@ -122,6 +122,21 @@ def test_the_low_pass_is_the_mask_of_the_b_spline(m: int) -> None:
 
 
 # ---- dual pairs, proved -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("p", [2, 3, 4, 5, 6])
+def test_the_extension_principle_of_the_cosine_bank_is_exact(p: int) -> None:
+    """G[j, k] = sum_l q_l[j] q_l[k] = delta_jk / p: the first sum is 1, the second sum_k (-1)^k / p, 0 for p even."""
+    q = [
+        [(sp.sqrt(2) if ell else 1) * sp.cos(sp.pi * ell * (2 * k + 1) / (2 * p)) / p for k in range(p)]
+        for ell in range(p)
+    ]
+    for row, filter in zip(q, dct(p), strict=True):
+        np.testing.assert_allclose(filter.taps, [float(tap) for tap in row], rtol=0, atol=1e-15)
+    for j in range(p):
+        for k in range(p):
+            entry = sum(row[j] * row[k] for row in q) - sp.Rational(int(j == k), p)
+            assert sp.minimal_polynomial(entry, z) == z  # an algebraic number that is 0
 
 
 @pytest.mark.paper("(2.3)")

@@ -82,15 +82,18 @@ from companion import (
     tikhonov,
     to_complex,
 )
+from tests.messages_beyond import BEYOND
 from tests.messages_bridge07 import GAMMA
 from tests.messages_bridge08 import BRIDGE
 from tests.messages_bridge09 import WAVES
 from tests.messages_control import CONTROL
+from tests.messages_learned import LEARNED
 from tests.messages_nets import NETS
 from tests.messages_networks_flows import SCHEMES
 from tests.messages_neural_ode import NEURAL_ODES
 from tests.messages_pdenets import PDENETS
 from tests.messages_pdes import PDES
+from tests.messages_unrolled import UNROLLED
 from tests.messages_variations import FLOWS, VARIATIONS
 
 MARKS = {ord("«"): None, ord("»"): None}
@@ -1001,6 +1004,7 @@ CASES = [
     *(Case(*row) for row in (*VARIATIONS, *FLOWS)),
     *(Case(*row) for row in GAMMA),
     *(Case(*row) for row in BRIDGE),
+    *(Case(*row) for row in BEYOND),
     *(Case(*row) for row in WAVES),
     *(Case(*row) for row in SCHEMES),
     *(Case(*row) for row in NETS),
@@ -1008,6 +1012,8 @@ CASES = [
     *(Case(*row) for row in NEURAL_ODES),
     *(Case(*row) for row in PDES),
     *(Case(*row) for row in PDENETS),
+    *(Case(*row) for row in LEARNED),
+    *(Case(*row) for row in UNROLLED),
 ]
 NOTHING_CAME = {"a run without k or until"}
 

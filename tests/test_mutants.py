@@ -108,8 +108,13 @@ HAMILTONIAN = "tests/test_hamiltonian.py::"
 BRIDGE = "tests/test_connections.py::"
 BLOCKS = "tests/test_blocks.py::"
 ODENETS = "tests/test_odenet.py::"
+UNROLLED = "tests/test_unrolled.py::"
+LEARNED_FRAME = "tests/test_learned_frame.py::"
 TRAINING = "tests/test_train.py::"
 DATASETS = "tests/test_datasets.py::"
+SEGMENTATION = "tests/test_segmentation.py::"
+SURFACES = "tests/test_surfaces.py::"
+VOLUMES = "tests/test_volumes.py::"
 PDES = "tests/test_pdes.py::"
 CACHE = "tests/test_cache.py::"
 MOMENTS = "tests/test_moments.py::"
@@ -119,6 +124,9 @@ IDENTIFY = "tests/test_identify.py::"
 BLOCKWISE = "tests/test_blockwise.py::"
 MINIMISE = "tests/test_minimise.py::"
 SYMNET = "tests/test_symnet.py::"
+LEARNED_DIFFUSION = "tests/test_learned_diffusion.py::"
+MOVING_ENDPOINT = "tests/test_moving_endpoint.py::"
+CONSISTENT_TV = "tests/test_consistent_tv.py::"
 MESSAGES = "tests/test_messages.py::test_bad_input_is_answered_by_the_rule_what_came_and_a_remedy"
 
 MUTANTS = [
@@ -1512,6 +1520,82 @@ MUTANTS = [
         ODENETS + "test_depth_counts_layers",
     ),
     Mutant(
+        "a learned number without its bound",
+        "nets/learned.py",
+        {"part = self.first / self.bound\n": "part = 0 * self.first\n"},
+        UNROLLED + "test_between_is_the_logistic_curve_through_its_start",
+    ),
+    Mutant(
+        "every layer copies the measurement",
+        "nets/learned.py",
+        {"{id(m): m for m in parts.values() if id(m) not in fresh}": "{}"},
+        UNROLLED + "test_layers_share_all_but_their_numbers",
+    ),
+    Mutant(
+        "all layers are one",
+        "nets/unrolled.py",
+        {
+            'return Unrolled([learned(base, *names, bounds={"step": bound}) for _ in range(k)])': (
+                'return Unrolled([learned(base, *names, bounds={"step": bound})] * k)'
+            )
+        },
+        UNROLLED + "test_layers_share_all_but_their_numbers",
+    ),
+    Mutant(
+        "the net sees its example, whatever it is given",
+        "nets/unrolled.py",
+        {"                E.f = f\n": "                E.f = E.f\n"},
+        UNROLLED + "test_before_training_the_net_is_the_solver_after_k_steps[denoising-ADMM, analysis]",
+    ),
+    Mutant(
+        "the example is lost after a call",
+        "nets/unrolled.py",
+        {"E.f = example": "E.f = E.f"},
+        UNROLLED + "test_the_example_comes_back_after_every_call",
+    ),
+    Mutant(
+        "the dualised data term keeps the example",
+        "nets/unrolled.py",
+        {'(step.problem.E, getattr(step, "E", None))': "(step.problem.E, None)"},
+        UNROLLED + "test_before_training_the_net_is_the_solver_after_k_steps[Radon-PDHG, analysis]",
+    ),
+    Mutant(
+        "tau is learned, and sigma stays",
+        "flows/splitting.py",
+        {"return 1 / (self.tau * self.square)": "return 1 / (self.tau * self.square).detach()"},
+        UNROLLED + "test_gradients_with_respect_to_parameters_and_data[PDHG]",
+    ),
+    Mutant(
+        "split Bregman solves with the rho it began with",
+        "flows/bregman.py",
+        {"K.adjoint(s.d - s.b), s.x, self.rho)": "K.adjoint(s.d - s.b), s.x)"},
+        UNROLLED + "test_with_other_numbers_it_is_the_solver_that_is_made_with_them[denoising]",
+    ),
+    Mutant(
+        "exp(S) of an S that is not skew",
+        "nets/learned_frame.py",
+        {"torch.linalg.matrix_exp(A - A.T)": "torch.linalg.matrix_exp(A)"},
+        LEARNED_FRAME + "test_it_is_tight_after_random_steps[False-linear, two levels]",
+    ),
+    Mutant(
+        "the adjoint mixes forwards",
+        "nets/learned_frame.py",
+        {"(C.T if transposed else C) @ flat": "C @ flat"},
+        LEARNED_FRAME + "test_it_is_tight_after_random_steps[False-linear, two levels]",
+    ),
+    Mutant(
+        "the filters by the transposed C",
+        "nets/learned_frame.py",
+        {"np.tensordot(C, Q[-len(C) :], 1)": "np.tensordot(C.T, Q[-len(C) :], 1)"},
+        LEARNED_FRAME + "test_the_bands_are_correlations_with_the_filters[False-cosines of 5]",
+    ),
+    Mutant(
+        "cosines that start at the first tap",
+        "operators/banks.py",
+        {"ell * (2 * k + 1) % (4 * size)": "ell * (2 * k) % (4 * size)"},
+        LEARNED_FRAME + "test_the_cosine_bank_is_the_orthonormal_cosine_transform_over_the_root_of_p[3]",
+    ),
+    Mutant(
         "Ctrl-C gives half a network's answer",
         "nets/odenet.py",
         {'if end.stopped == "interrupt":': 'if end.stopped == "diverged":'},
@@ -2529,6 +2613,121 @@ MUTANTS = [
         "nets/interpolant.py",
         {".clamp(0, self.mesh)": ".clamp(-1, self.mesh + 1)"},
         PDENET1 + "test_it_is_continuous_across_cells_and_constant_outside",
+    ),
+    Mutant(
+        "a projection that lets the moments go half-way",
+        "nets/held_moments.py",
+        {"dtype=torch.float64) - Q @ Q.T": "dtype=torch.float64) - 0.5 * Q @ Q.T"},
+        LEARNED_DIFFUSION + "test_held_moments_stay_and_the_others_move",
+    ),
+    Mutant(
+        "a bank that is flipped",
+        "nets/held_moments.py",
+        {"conv2d(v, q.reshape(C * m, 1, N, N), padding": "conv2d(v, q.flip(-1).reshape(C * m, 1, N, N), padding"},
+        LEARNED_DIFFUSION + "test_a_bank_by_loops_and_its_adjoint",
+    ),
+    Mutant(
+        "a diffusivity that is largest at 0, whatever was learned",
+        "nets/learned_diffusion.py",
+        {"self.a.max().exp()": "self.a[0].exp()"},
+        LEARNED_DIFFUSION + "test_no_training_makes_a_step_unstable",
+    ),
+    Mutant(
+        "a reaction away from the data",
+        "nets/learned_diffusion.py",
+        {"change - self.lam": "change + self.lam"},
+        LEARNED_DIFFUSION + "test_with_data_the_net_is_the_flow_of_the_tv_model",
+    ),
+    Mutant(
+        "a table that is never interpolated",
+        "nets/learned_diffusion.py",
+        {"left + (z - i) * (right - left)": "left"},
+        LEARNED_DIFFUSION + "test_a_learned_diffusivity_interpolates_its_table",
+    ),
+    Mutant(
+        "an oracle that may stop before it starts",
+        "nets/moving_endpoint.py",
+        {"(losses + cost * k)[1:]": "(losses + cost * k)[:-1]"},
+        MOVING_ENDPOINT + "test_the_oracle_of_a_batch_is_a_loop",
+    ),
+    Mutant(
+        "once going on, always going on",
+        "nets/moving_endpoint.py",
+        {"values[-1].clamp_min(0)": "values[-1]"},
+        MOVING_ENDPOINT + "test_the_value_of_going_on_by_enumeration_and_the_oracle_is_greedy",
+    ),
+    Mutant(
+        "a median for a standard deviation",
+        "nets/moving_endpoint.py",
+        {".values / 0.6744897501960817": ".values"},
+        MOVING_ENDPOINT + "test_noise_is_estimated_and_edges_hardly_matter",
+    ),
+    Mutant(
+        "a picture that is done goes on",
+        "nets/moving_endpoint.py",
+        {"x.going[..., None, None] > 0": "x.going[..., None, None] >= 0"},
+        MOVING_ENDPOINT + "test_in_a_batch_every_picture_has_a_clock_of_its_own",
+    ),
+    Mutant(
+        "one corner of Condat's on the other side",
+        "nets/interpolation.py",
+        {"(0, -1): 0.25, (1, 0): 0.25, (1, -1): 0.25": "(0, -1): 0.25, (-1, 0): 0.25, (-1, -1): 0.25"},
+        CONSISTENT_TV + "test_condats_points_by_rolling",
+    ),
+    Mutant(
+        "a field that is not cut to what is allowed",
+        "nets/consistent_tv.py",
+        {".amax((-3, -2, -1)).clamp_min(1.0)": ".amax((-3, -2, -1)).clamp(1.0, 1.0)"},
+        CONSISTENT_TV + "test_the_bounds_hold_by_their_own_witnesses",
+    ),
+    Mutant(
+        "gradients shared out with the wrong sign",
+        "nets/consistent_tv.py",
+        {"self.L.D.adjoint(f), -self.L(f))": "self.L.D.adjoint(f), self.L(f))"},
+        LAWS + "test_the_adjoint_moves_across_the_inner_product",
+    ),
+    # two regions, surfaces, volumes
+    Mutant(
+        "the two means change places",
+        "energies/segmentation.py",
+        {"(c[0] - f).square() - (c[1] - f).square()\n": "(c[1] - f).square() - (c[0] - f).square()\n"},
+        SEGMENTATION + "test_the_cost_of_a_set_is_chan_and_veses",
+    ),
+    Mutant(
+        "the rest of the picture has the mean of the set",
+        "energies/segmentation.py",
+        {"shares = torch.stack([u, 1 - u])": "shares = torch.stack([u, u])"},
+        SEGMENTATION + "test_the_means_are_the_best",
+    ),
+    Mutant(
+        "alpha is the mean of the lower pixels alone",
+        "flows/vessels.py",
+        {"((mu + lower) / 2).clamp_min(0)": "lower.clamp_min(0)"},
+        SEGMENTATION + "test_a_step_is_that_of_the_paper",
+    ),
+    Mutant(
+        "sure pixels are smoothed too",
+        "flows/vessels.py",
+        {"torch.where(unsure, self.smooth(w), w)": "self.smooth(w)"},
+        SEGMENTATION + "test_the_unsure_pixels_become_fewer_until_none_is_left",
+    ),
+    Mutant(
+        "the average is charged as area",
+        "energies/surfaces.py",
+        {"WeightedLength(weight, int(framed))": "WeightedLength(weight, 0)"},
+        SURFACES + "test_the_frame_finds_the_torus_below_the_noise_and_the_smooth_model_does_not",
+    ),
+    Mutant(
+        "what touches the border is inside",
+        "energies/surfaces.py",
+        {"torch.where(outer, 1.0, -1.0)": "torch.where(outer, -1.0, 1.0)"},
+        SURFACES + "test_what_is_inside_is_not_joined_to_the_border",
+    ),
+    Mutant(
+        "the mean of Rician noise without I_1",
+        "operators/rician.py",
+        {" + 2 * x * torch.special.i1e(x)": ""},
+        VOLUMES + "test_the_mean_of_rician_noise",
     ),
 ]
 

@@ -259,7 +259,7 @@ def test_a_batch_is_denoised_picture_by_picture(isotropic: bool) -> None:
     problem = ROF(f, 0.3, haar_gradient(), isotropic)
     single = [ROF(g, 0.3, haar_gradient(), isotropic) for g in f.flatten(0, 1)]
     together = run(PDHG(problem, ratio=0.5), f, k=15).x
-    apart = [run(PDHG(p, ratio=0.5, tau=PDHG(problem, ratio=0.5).tau), p.E.f, k=15).x for p in single]
+    apart = [run(PDHG(p, ratio=0.5, tau=float(PDHG(problem, ratio=0.5).tau)), p.E.f, k=15).x for p in single]
     torch.testing.assert_close(together.x, torch.stack([s.x for s in apart]).reshape(f.shape), rtol=0, atol=1e-5)
     gap = sum(p.gap(s.x, s.p) for p, s in zip(single, apart, strict=True))
     torch.testing.assert_close(problem.gap(together.x, together.p), gap, rtol=1e-2, atol=1e-6)

@@ -195,8 +195,8 @@ def test_the_default_penalty_scales_with_the_problem() -> None:
 
     def rho(f: Tensor, lam: Tensor, A: LinearOperator = A, weight: float = 1.0) -> float:
         problem = Problem(LeastSquares(f, A, weight), L1(lam), HAAR)
-        assert PDHG(problem).tau == pytest.approx(1 / ADMM(problem).rho)
-        return ADMM(problem).rho
+        assert float(PDHG(problem).tau) == pytest.approx(1 / float(ADMM(problem).rho))
+        return float(ADMM(problem).rho)
 
     one = rho(f, lam)
     assert rho(7 * f, 7 * lam) == pytest.approx(one)

@@ -52,6 +52,6 @@ class FrameLeastSquares(Functional):
         """max(|A|^2, kappa)."""
         return max(self.data.lipschitz(), self.kappa)
 
-    def prox(self, v: Float[Tensor, "..."], tau: float) -> Float[Tensor, "..."]:
+    def prox(self, v: Float[Tensor, "..."], tau: float | Tensor) -> Float[Tensor, "..."]:
         u, c = self.W.adjoint(v), 1 / (1 + self.kappa * tau)
         return self.W(self.data.prox(u, tau) - c * u) + c * v

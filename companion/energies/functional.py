@@ -59,11 +59,11 @@ class Functional(nn.Module):
         """The Lipschitz constant of the gradient; infinity where there is none."""
         return math.inf
 
-    def prox(self, v: Float[Tensor, "*shape"], tau: float) -> Float[Tensor, "*shape"]:
+    def prox(self, v: Float[Tensor, "*shape"], tau: float | Tensor) -> Float[Tensor, "*shape"]:
         """argmin_w F(w) + |w - v|^2 / (2 tau)."""
         raise TypeError(f"The proximal map of {type(self).__name__} has no closed form. Use its gradient, or PDHG.")
 
-    def prox_conjugate(self, p: Float[Tensor, "*shape"], sigma: float) -> Float[Tensor, "*shape"]:
+    def prox_conjugate(self, p: Float[Tensor, "*shape"], sigma: float | Tensor) -> Float[Tensor, "*shape"]:
         """prox_{sigma F*}(p), by Moreau's identity."""
         return p - sigma * self.prox(p / sigma, 1 / sigma)
 
@@ -110,7 +110,7 @@ class LeastSquares(Functional):
         """w |A|^2."""
         return self.weight * float(self.A.norm(self.domain())) ** 2
 
-    def prox(self, v: Float[Tensor, "*shape"], tau: float) -> Float[Tensor, "*shape"]:
+    def prox(self, v: Float[Tensor, "*shape"], tau: float | Tensor) -> Float[Tensor, "*shape"]:
         rho = 1 / (self.weight * tau)
         return self.A.normal_solve(fitted(self.domain(), v) + rho * v, rho)
 

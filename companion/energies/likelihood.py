@@ -80,11 +80,11 @@ class KL(Functional):
         """w (1 - f/v), for v > 0."""
         return self.weight * (1 - fitted(self.f, v) / v)
 
-    def prox(self, v: Float[Tensor, "*shape"], tau: float) -> Float[Tensor, "*shape"]:
+    def prox(self, v: Float[Tensor, "*shape"], tau: float | Tensor) -> Float[Tensor, "*shape"]:
         t = tau * self.weight
         return _root(v - t, t * fitted(self.f, v))
 
-    def prox_conjugate(self, p: Float[Tensor, "*shape"], sigma: float) -> Float[Tensor, "*shape"]:
+    def prox_conjugate(self, p: Float[Tensor, "*shape"], sigma: float | Tensor) -> Float[Tensor, "*shape"]:
         """w - x, x the larger root of x^2 + (p - w) x - sigma w f = 0."""
         return self.weight - _root(self.weight - p, sigma * self.weight * fitted(self.f, p))
 

@@ -170,7 +170,7 @@ class SmoothOrEdge(Functional):
             [torch.minimum((lam * s).square(), gamma * s).sum() for lam, gamma, s, _ in self._split(v)]
         ).sum()
 
-    def prox(self, v: Float[Tensor, "*shape"], tau: float) -> Float[Tensor, "*shape"]:
+    def prox(self, v: Float[Tensor, "*shape"], tau: float | Tensor) -> Float[Tensor, "*shape"]:
         out = []
         for lam, gamma, s, part in self._split(v):
             off = 1 / (1 + 2 * tau * lam.square())
@@ -180,7 +180,7 @@ class SmoothOrEdge(Functional):
             out.append(part * torch.where(cost_on < cost_off, on, off))
         return torch.cat(out, self.off.axis)
 
-    def prox_conjugate(self, p: Float[Tensor, "*shape"], sigma: float) -> Float[Tensor, "*shape"]:
+    def prox_conjugate(self, p: Float[Tensor, "*shape"], sigma: float | Tensor) -> Float[Tensor, "*shape"]:
         """Refused: there is none."""
         raise TypeError(
             f"Moreau's identity is for convex functionals, and {type(self).__name__} is not: it has no prox of a "

@@ -41,11 +41,11 @@ class L1(Functional):
     def forward(self, v: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
         return (self.check(v) * (v - fitted(self.f, v)).abs()).sum()
 
-    def prox(self, v: Float[Tensor, "*shape"], tau: float) -> Float[Tensor, "*shape"]:
+    def prox(self, v: Float[Tensor, "*shape"], tau: float | Tensor) -> Float[Tensor, "*shape"]:
         bound = tau * self.check(v)
         return v - torch.clamp(v - fitted(self.f, v), -bound, bound)
 
-    def prox_conjugate(self, p: Float[Tensor, "*shape"], sigma: float) -> Float[Tensor, "*shape"]:
+    def prox_conjugate(self, p: Float[Tensor, "*shape"], sigma: float | Tensor) -> Float[Tensor, "*shape"]:
         """p - sigma f, clipped to |p| <= lam: by Moreau's identity rounding would leave p where lam = 0."""
         bound = self.check(p)
         return torch.clamp(p - sigma * fitted(self.f, p), -bound, bound)
@@ -97,14 +97,14 @@ class GroupL1(Functional):
         parts = [lam * torch.linalg.vector_norm(part, dim=self.axis).sum() for lam, part in self._groups(v)]
         return torch.stack(parts).sum()
 
-    def prox(self, v: Float[Tensor, "*shape"], tau: float) -> Float[Tensor, "*shape"]:
+    def prox(self, v: Float[Tensor, "*shape"], tau: float | Tensor) -> Float[Tensor, "*shape"]:
         out = []
         for lam, part in self._groups(v):
             size = part.square().sum(self.axis, keepdim=True).clamp_min(torch.finfo(v.dtype).tiny).sqrt()
             out.append(part * (1 - (tau * lam / size).clamp(max=1.0)))
         return torch.cat(out, self.axis)
 
-    def prox_conjugate(self, p: Float[Tensor, "*shape"], sigma: float) -> Float[Tensor, "*shape"]:
+    def prox_conjugate(self, p: Float[Tensor, "*shape"], sigma: float | Tensor) -> Float[Tensor, "*shape"]:
         """p, every length cut to lam_g."""
         out = []
         for lam, part in self._groups(p):
@@ -144,12 +144,12 @@ class Box(Functional):
         outside = bool(((v < self.lo) | (v > self.hi)).any())
         return v.new_tensor(math.inf if outside else 0.0)
 
-    def prox(self, v: Float[Tensor, "*shape"], tau: float) -> Float[Tensor, "*shape"]:
+    def prox(self, v: Float[Tensor, "*shape"], tau: float | Tensor) -> Float[Tensor, "*shape"]:
         return v.clamp(self.lo, self.hi)
 
-    def prox_conjugate(self, p: Float[Tensor, "*shape"], sigma: float) -> Float[Tensor, "*shape"]:
+    def prox_conjugate(self, p: Float[Tensor, "*shape"], sigma: float | Tensor) -> Float[Tensor, "*shape"]:
         """p - sigma lo below, p - sigma hi above, and exactly 0 between."""
-        return p - p.clamp(sigma * self.lo, sigma * self.hi)
+        return p - p.clamp(sigma * self.lo, sigma * self.hi)  # type: ignore[arg-type]  # two numbers or two tensors
 
     def conjugate(self, p: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
         """sum max(lo p, hi p), entry by entry."""
@@ -176,10 +176,10 @@ class GroupBall(Functional):
     def forward(self, v: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
         return self.norm.conjugate(v)
 
-    def prox(self, v: Float[Tensor, "*shape"], tau: float) -> Float[Tensor, "*shape"]:
+    def prox(self, v: Float[Tensor, "*shape"], tau: float | Tensor) -> Float[Tensor, "*shape"]:
         return self.norm.prox_conjugate(v, tau)
 
-    def prox_conjugate(self, p: Float[Tensor, "*shape"], sigma: float) -> Float[Tensor, "*shape"]:
+    def prox_conjugate(self, p: Float[Tensor, "*shape"], sigma: float | Tensor) -> Float[Tensor, "*shape"]:
         """p, every length shortened by sigma radius, to no less than 0."""
         return self.norm.prox(p, sigma)
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from companion.energies.functional import LeastSquares
 from companion.energies.models import Problem
 from companion.energies.variation import TVModel
-from companion.flows.solvers import Solver, check_proximal, check_step
+from companion.flows.solvers import Solver, check_proximal, check_step, number
 from companion.flows.splitting import Split, penalty
 from companion.operators.differences import Gradient
 from companion.operators.gradients import FrameGradient
@@ -31,7 +31,7 @@ from companion.operators.grid import shift
 from companion.operators.linear import LinearOperator
 from companion.operators.measure import Blur, Identity
 
-Solve = Callable[[Tensor, Tensor], Tensor]
+Solve = Callable[..., Tensor]
 Map = Callable[[Tensor], Tensor]
 
 
@@ -49,6 +49,8 @@ class SplitBregman(Solver):
     Raises ValueError for another E, and where R has no proximal map.
     """
 
+    rho: Tensor
+
     def __init__(self, problem: Problem, rho: float | None = None, tol: float = 1e-8):
         super().__init__(problem)
         E = problem.E
@@ -61,8 +63,9 @@ class SplitBregman(Solver):
         if rho is None and problem.ratio:
             rho = float(problem.K.norm(E.domain())) / problem.ratio
             rho *= 1.0 if isinstance(E.A, Identity) else 0.3  # measured, as the ratio was
-        self.rho = penalty(problem) if rho is None else check_step(self.name, "rho", rho)
-        self.solve = normal_solver(E.A, problem.K, E.weight, self.rho, E.domain(), tol)
+        rho = penalty(problem) if rho is None else check_step(self.name, "rho", rho)
+        self.register_buffer("rho", number(rho))
+        self.solve = normal_solver(E.A, problem.K, E.weight, rho, E.domain(), tol)
 
     def start(self, u0: Tensor) -> Split:
         """d = K x, b = 0."""
@@ -77,7 +80,7 @@ class SplitBregman(Solver):
     def forward(self, s: Split) -> Split:
         E, R, K = self.problem.E, self.problem.R, self.problem.K
         data = E.weight * E.domain().to(s.x.dtype)
-        x = self.solve(data + self.rho * K.adjoint(s.d - s.b), s.x)
+        x = self.solve(data + self.rho * K.adjoint(s.d - s.b), s.x, self.rho)
         Kx = K(x)
         d = R.prox(Kx + s.b, 1 / self.rho)
         return Split(x, d, s.b + Kx - d)
@@ -139,12 +142,17 @@ class LaggedDiffusivity(Solver):
 def normal_solver(A: LinearOperator, K: LinearOperator, w: float, rho: float, like: Tensor, tol: float) -> Solve:
     """(v, guess) -> (w A^T A + rho K^T K)^{-1} v: by the Fourier or cosine transform where both are diagonal there,
     else by conjugate gradients, which the same transform preconditions where K alone is nearly diagonal and A = I.
+    A third argument is another rho.
     """
-    symbol, exact = _symbol(A, K, w, rho, like)
-    by_transform = _transform(K, symbol) if symbol is not None else None
-    if by_transform is not None and exact:
-        return lambda v, x: by_transform(v)
-    return lambda v, x: solve_from(lambda y: w * A.adjoint(A(y)) + rho * K.adjoint(K(y)), v, x, tol, by_transform)
+    symbol, exact = _symbol(A, K, w, like)
+
+    def solve(v: Tensor, x: Tensor, rho: float | Tensor = rho) -> Tensor:
+        inverse = _transform(K, symbol(rho)) if symbol is not None else None
+        if inverse is not None and exact:
+            return inverse(v)
+        return solve_from(lambda y: w * A.adjoint(A(y)) + rho * K.adjoint(K(y)), v, x, tol, inverse)
+
+    return solve
 
 
 def solve_from(
@@ -156,12 +164,12 @@ def solve_from(
 
     Every step brings u closer to the minimum of <u, M u>/2 - <v, u>: stopped early, it is no worse than x.
     """
-    goal = max(tol, 100 * torch.finfo(v.dtype).eps) * float(torch.linalg.vector_norm(v))
+    goal = max(tol, 100 * torch.finfo(v.dtype).eps) * float(torch.linalg.vector_norm(v.detach()))
     r = v - M(x)
     z = inverse(r) if inverse else r
     p, rz = z, (r * z).sum()
     for _ in range(k):
-        if float(torch.linalg.vector_norm(r)) <= goal:
+        if float(torch.linalg.vector_norm(r.detach())) <= goal:
             break
         Mp = M(p)
         step = rz / (p * Mp).sum()
@@ -172,19 +180,20 @@ def solve_from(
     return x
 
 
-def _symbol(A: Any, K: Any, w: float, rho: float, like: Tensor) -> tuple[Tensor | None, bool]:
-    """The eigenvalues of w A^T A + rho K^T K in the layout of rfftn, on the torus or on the mirrored picture's, and
-    whether they are exact; None if there are none.
+def _symbol(A: Any, K: Any, w: float, like: Tensor) -> tuple[Callable[..., Tensor] | None, bool]:
+    """rho -> the eigenvalues of w A^T A + rho K^T K in the layout of rfftn, on the torus or on the mirrored picture's,
+    and whether they are exact; None if there are none.
     """
     if not isinstance(K, Gradient | FrameGradient):
         return None, False
     mirrored = K.boundary == "reflect"
     space = [n * (1 + mirrored) for n in like.shape[-K.dim :]]
-    square = rho * K.spectrum(space)[..., : space[-1] // 2 + 1].to(like)
+    square = K.spectrum(space)[..., : space[-1] // 2 + 1].to(like)
     if isinstance(A, Identity):
-        return w + square, not getattr(K, "cut", False)
+        return lambda rho: w + rho * square, not getattr(K, "cut", False)
     if isinstance(A, Blur) and A.boundary == "periodic" and not mirrored and A.dim == K.dim:
-        return w * A.symbol(like).abs().square() + square, True
+        blurred = w * A.symbol(like).abs().square()
+        return lambda rho: blurred + rho * square, True
     return None, False
 
 

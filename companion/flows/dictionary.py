@@ -108,7 +108,7 @@ class DiffusionShrinkage(nn.Module):
     @property
     def largest(self) -> float:
         """max g = g(0)."""
-        return float(self.g(torch.zeros(1, dtype=torch.float64)))
+        return float(self.g(torch.zeros(1, dtype=torch.float64)).detach())
 
     @property
     def max_level(self) -> float:

@@ -7,9 +7,9 @@ r"""Four ways to minimise E(x) + R(K x), each a map for `run`.   Section 2
     PDHG             x <- prox_{tau E}(x - tau K^T p);  p <- prox_{sigma R*}  prox of E and R, any K       O(1/k), gap
 
 Each step of the first two costs a gradient of E; of ADMM a least-squares solve with A; of PDHG one prox of E. The last
-two are in splitting.py. The step sizes are computed from the norms of the operators. A problem that a solver cannot
-treat is refused with the name of one that can; a step beyond the proven bound is announced by a StabilityWarning that
-states the bound.
+two are in splitting.py. The step sizes are computed from the norms of the operators, and are buffers. A problem that a
+solver cannot treat is refused with the name of one that can; a step beyond the proven bound is announced by a
+StabilityWarning that states the bound.
 
 Paper: (2.4)-(2.6), (4.7).  Notebooks: 04, 09.
 """
@@ -51,10 +51,12 @@ class ForwardBackward(Solver):
     Raises ValueError for a problem with K or without a Lipschitz gradient; StabilityWarning for step >= 2/L.
     """
 
+    step: Tensor
+
     def __init__(self, problem: Problem, step: float | None = None):
         super().__init__(problem)
         L = _forward_step(self.name, problem)
-        self.step = 1 / L if step is None else check_step(self.name, "step", step)
+        self.register_buffer("step", number(1 / L if step is None else check_step(self.name, "step", step)))
         if self.step > 2 / L * (1 - 1e-6):
             announce(f"{self.name} has step = {self.step:.4g}, but it converges for step < 2/L = {2 / L:.4g}")
 
@@ -88,10 +90,13 @@ class FISTA(Solver):
     Raises ValueError as ForwardBackward; StabilityWarning for step > 1/L.
     """
 
+    step: Tensor
+
     def __init__(self, problem: Problem, step: float | None = None, restart: bool = False):
         super().__init__(problem)
         L = _forward_step(self.name, problem)
-        self.step, self.restart = 1 / L if step is None else check_step(self.name, "step", step), restart
+        self.register_buffer("step", number(1 / L if step is None else check_step(self.name, "step", step)))
+        self.restart = restart
         if self.step > 1 / L * (1 + 1e-6):
             announce(f"{self.name} has step = {self.step:.4g}, but it converges for step <= 1/L = {1 / L:.4g}")
 
@@ -114,6 +119,11 @@ def check_step(name: str, what: str, value: float) -> float:
     if not 0 < value < math.inf:
         raise ValueError(f"{name} needs a finite {what} > 0; got {value}.")
     return float(value)
+
+
+def number(value: float) -> Tensor:
+    """A number as a buffer holds it, float64 without axes: no tensor that it multiplies changes its type."""
+    return torch.tensor(value, dtype=torch.float64)
 
 
 def _forward_step(name: str, problem: Problem) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from companion.energies.functional import Composed, LeastSquares
 from companion.energies.models import Problem
-from companion.flows.solvers import Solver, announce, check_proximal, check_step
+from companion.flows.solvers import Solver, announce, check_proximal, check_step, number
 
 
 class Split(NamedTuple):
@@ -39,6 +39,9 @@ class ADMM(Solver):
     silence, or diverge; and where E or R has no proximal map.
     """
 
+    rho: Tensor
+    delta: Tensor
+
     def __init__(self, problem: Problem, rho: float | None = None, delta: float = 1.0):
         super().__init__(problem)
         if not problem.K.tight:
@@ -47,8 +50,8 @@ class ADMM(Solver):
                 "another point, or diverge. Use PDHG, which takes any K."
             )
         check_proximal(self.name, problem)
-        self.rho = penalty(problem) if rho is None else check_step(self.name, "rho", rho)
-        self.delta = check_step(self.name, "delta", delta)
+        self.register_buffer("rho", number(penalty(problem) if rho is None else check_step(self.name, "rho", rho)))
+        self.register_buffer("delta", number(check_step(self.name, "delta", delta)))
         bound = (1 + math.sqrt(5)) / 2
         if not delta < bound:
             announce(f"ADMM has delta = {delta:.4g}, but it converges for delta < (1 + sqrt 5)/2 = {bound:.4g}")
@@ -95,8 +98,13 @@ class PDHG(Solver):
     dualise     treat E = w/2 |A u - f|^2 as Composed: products with A and A^T, no system, where A^T A + rho I has no
                 closed form (a Radon transform)
 
+    tau and square = 1 / (tau sigma) are buffers, sigma follows: whatever tau is learned, tau sigma stays.
+
     Raises ValueError where a proximal map is missing; StabilityWarning for tau sigma |K|^2 > 1.
     """
+
+    tau: Tensor
+    square: Tensor
 
     def __init__(
         self,
@@ -116,15 +124,22 @@ class PDHG(Solver):
         square = float(problem.K.norm(x)) ** 2 + (float(E.A.norm(x)) ** 2 if self.split else 0.0)
         known = problem.ratio or square**0.5 / penalty(problem)
         ratio = known if ratio is None else check_step(self.name, "ratio", ratio)
-        self.tau = ratio / square**0.5 if tau is None else check_step(self.name, "tau", tau)
-        self.sigma = 1 / (self.tau * square) if sigma is None else check_step(self.name, "sigma", sigma)
+        first = ratio / square**0.5 if tau is None else check_step(self.name, "tau", tau)
+        second = 1 / (first * square) if sigma is None else check_step(self.name, "sigma", sigma)
         if tau is None and sigma is not None:
-            self.tau = 1 / (self.sigma * square)
-        if self.tau * self.sigma * square > 1 + 1e-4:
+            first = 1 / (second * square)
+        if first * second * square > 1 + 1e-4:
             announce(
-                f"PDHG has tau sigma = {self.tau * self.sigma:.4g}, but it converges for tau sigma <= 1/|K|^2 = "
+                f"PDHG has tau sigma = {first * second:.4g}, but it converges for tau sigma <= 1/|K|^2 = "
                 f"{1 / square:.4g}"
             )
+        self.register_buffer("tau", number(first))
+        self.register_buffer("square", number(1 / (first * second) if sigma and tau else square))
+
+    @property
+    def sigma(self) -> Tensor:
+        """1 / (tau square)."""
+        return 1 / (self.tau * self.square)
 
     def start(self, u0: Tensor) -> PrimalDual:
         """x-bar = x, p = 0, q = 0."""

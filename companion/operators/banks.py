@@ -66,6 +66,24 @@ def bspline(order: int) -> Bank:
     return tuple(Filter([sqrt(b) * c / 2**order for c in taps], -(order // 2)) for b, taps in bspline_integers(order))
 
 
+def dct(size: int) -> Bank:
+    r"""q_l[k] = c_l cos(pi l (2k + 1) / (2p)) / p for k, l = 0, ..., p - 1: the cosine bank.   (2.3)
+
+    c_0 = 1, c_l = sqrt 2 for l > 0, and k counts the taps. The sqrt(p) q_l are the orthonormal cosine basis of R^p, so
+    sum_l q_l[j] q_l[k] = delta_{jk} / p, and W^T W = I. The second condition of the extension principle holds for p
+    even. Filter q_l, l > 0, has one vanishing moment for l odd, two for l even.
+
+    size  p >= 2; 2 is Haar. The taps stand at -floor((p-1)/2), ... as those of every `Filter`
+
+    >>> dct(2)
+    (Filter([0.5, 0.5], origin=0), Filter([ 0.5, -0.5], origin=0))
+    """
+    if not isinstance(size, int) or size < 2:
+        raise ValueError(f"A cosine bank has p >= 2 filters of p taps (2 is Haar); got {size!r}.")
+    angles = [[(ell * (2 * k + 1) % (4 * size)) * np.pi / (2 * size) for k in range(size)] for ell in range(size)]
+    return tuple(Filter(np.cos(a) * (sqrt(2) if ell else 1) / size) for ell, a in enumerate(angles))
+
+
 def biorthogonal(order: int, dual_order: int) -> tuple[Bank, Bank]:
     r"""p^ = e^{-ijw/2} cos^m(w/2), p~^ = e^{-ijw/2} cos^m~(w/2) P(sin^2(w/2)), j = m mod 2: dual for every m + m~ even.
 

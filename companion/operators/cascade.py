@@ -123,7 +123,7 @@ class OnFirst(LinearOperator):
         """||A||."""
         return self.A.norm(like.select(-self.dim - 1, 0), k, tol)
 
-    def normal_solve(self, v: Tensor, rho: float, tol: float | None = None, k: int = 1000) -> Tensor:
+    def normal_solve(self, v: Tensor, rho: float | Tensor, tol: float | None = None, k: int = 1000) -> Tensor:
         """((A^T A + rho I)^{-1} v_0, v_1 / rho, ...)."""
         check_rho(rho)
         if rho == 0 and self.n > 1:

@@ -100,7 +100,9 @@ class PartialFourier(LinearOperator):
         """max sqrt(m~): 1, or sqrt(1/2) where no frequency is sampled together with its opposite."""
         return self.weight().max().sqrt().to(like)
 
-    def normal_solve(self, v: Float[Tensor, "*shape"], rho: float, tol: float | None = None, k: int = 1000) -> Tensor:
+    def normal_solve(
+        self, v: Float[Tensor, "*shape"], rho: float | Tensor, tol: float | None = None, k: int = 1000
+    ) -> Tensor:
         """F^H (m~ + rho)^{-1} F v: one division in the Fourier domain; rho > 0 unless every frequency is known."""
         check_rho(rho)
         weight = self.weight() + rho

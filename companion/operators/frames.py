@@ -232,7 +232,7 @@ class FrameletTransform(LinearOperator):
         """||W|| = 1 if W is tight, else by power iteration."""
         return torch.ones((), dtype=like.dtype, device=like.device) if self.tight else super().norm(like, k, tol)
 
-    def normal_solve(self, v: Tensor, rho: float, tol: float | None = None, k: int = 1000) -> Tensor:
+    def normal_solve(self, v: Tensor, rho: float | Tensor, tol: float | None = None, k: int = 1000) -> Tensor:
         """(W^T W + rho I)^{-1} v = v / (1 + rho) if W is tight, else by conjugate gradients."""
         check_rho(rho)
         return v / (1 + rho) if self.tight else super().normal_solve(v, rho, tol, k)

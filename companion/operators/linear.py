@@ -104,7 +104,7 @@ class LinearOperator(nn.Module):
             u, value = v, new
         return value.sqrt()
 
-    def normal_solve(self, v: Tensor, rho: float, tol: float | None = None, k: int = 1000) -> Tensor:
+    def normal_solve(self, v: Tensor, rho: float | Tensor, tol: float | None = None, k: int = 1000) -> Tensor:
         r"""(A^T A + rho I)^{-1} v: the least-squares step of ADMM and Tikhonov, here by conjugate gradients.
 
         v    of the domain's shape, batch included (one Krylov space serves the batch)
@@ -170,7 +170,7 @@ def conjugate_gradients(M: Callable[[Tensor], Tensor], v: Tensor, tol: float | N
     )
 
 
-def check_rho(rho: float) -> None:
+def check_rho(rho: float | Tensor) -> None:
     """Reject rho < 0: A^T A + rho I must be positive semi-definite."""
     if rho < 0:
         raise ValueError(f"A^T A + rho I needs rho >= 0 to be positive; got rho={rho}.")

@@ -40,7 +40,9 @@ class Identity(LinearOperator):
         """||I|| = 1."""
         return torch.ones((), dtype=like.dtype, device=like.device)
 
-    def normal_solve(self, v: Shaped[Tensor, "*shape"], rho: float, tol: float | None = None, k: int = 1000) -> Tensor:
+    def normal_solve(
+        self, v: Shaped[Tensor, "*shape"], rho: float | Tensor, tol: float | None = None, k: int = 1000
+    ) -> Tensor:
         """v / (1 + rho)."""
         check_rho(rho)
         return v / (1 + rho)
@@ -99,7 +101,9 @@ class Mask(LinearOperator):
         """||A|| = 1: a projection that is not zero."""
         return torch.ones((), dtype=like.dtype, device=like.device)
 
-    def normal_solve(self, v: Shaped[Tensor, "*shape"], rho: float, tol: float | None = None, k: int = 1000) -> Tensor:
+    def normal_solve(
+        self, v: Shaped[Tensor, "*shape"], rho: float | Tensor, tol: float | None = None, k: int = 1000
+    ) -> Tensor:
         """v[n] / (m[n] + rho), pixel by pixel; rho > 0."""
         check_rho(rho)
         if rho == 0 and not bool(self.m.all()):
@@ -160,7 +164,9 @@ class Blur(LinearOperator):
         """||A|| = max |a^| if periodic, else by power iteration."""
         return self.symbol(like).abs().max() if self.boundary == "periodic" else super().norm(like, k, tol)
 
-    def normal_solve(self, v: Float[Tensor, "*shape"], rho: float, tol: float | None = None, k: int = 1000) -> Tensor:
+    def normal_solve(
+        self, v: Float[Tensor, "*shape"], rho: float | Tensor, tol: float | None = None, k: int = 1000
+    ) -> Tensor:
         """(|a^|^2 + rho)^{-1} v^ if periodic, one division in the Fourier domain, else by conjugate gradients."""
         if self.boundary != "periodic":
             return super().normal_solve(v, rho, tol, k)

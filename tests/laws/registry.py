@@ -7,6 +7,7 @@ subclass of `LinearOperator`, `Threshold`, `Functional`, `Field` or `Scheme` wit
 from __future__ import annotations
 
 import importlib
+import itertools
 import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from companion import (
     RK4,
     SSP3,
     AdamsBashforth,
+    Balance,
     Blur,
     Box,
     Charbonnier,
@@ -57,9 +59,14 @@ from companion import (
     Heun,
     Identity,
     Implicit,
+    Interpolation,
     IsotropicSoft,
     Kutta3,
     Leapfrog,
+    LearnedDiffusion,
+    LearnedDiffusivity,
+    LearnedFrame,
+    LearnedGradient,
     LeastSquares,
     LinearMultistep,
     LinearOperator,
@@ -74,6 +81,7 @@ from companion import (
     Radon,
     Ralston,
     Rational,
+    Region,
     RungeKutta,
     Scharr,
     Selling,
@@ -89,9 +97,13 @@ from companion import (
     TotalVariation,
     TVFlow,
     TwoStep,
+    WeightedLength,
     along_gradient,
     biorthogonal,
     bspline,
+    condat_kernels,
+    dct,
+    forward_kernel,
     frame_diffusion,
     frame_directed,
     frame_fourth_order,
@@ -231,9 +243,27 @@ def frames() -> Iterator[OperatorExample]:
     yield OperatorExample("frame-1d-pair11-tight", frame(haar[0], 2, 1, dual=haar[1]), (5,))
     bank, dual = centred_dual_pair()
     yield OperatorExample("frame-1d-pair22-reflect", frame(bank, 2, 1, "reflect", dual), (10,))
+    yield OperatorExample("frame-2d-cosine3", frame(dct(3), 2), (7, 5))
     yield OperatorExample("frame-2d-nonseparable-levels1", frame(simplex_bank(2), 1, 2), (3, 4))
     yield OperatorExample("frame-2d-nonseparable-levels3", frame(simplex_bank(2), 3, 2), (6, 5))
     yield OperatorExample("frame-3d-nonseparable-levels2", frame(simplex_bank(3), 2, 3), (3, 4, 3))
+
+
+def rotated(W: LinearOperator, average: bool = False) -> LinearOperator:
+    """A learned frame away from its start."""
+    V = LearnedFrame(W, average)
+    for skew in V.skew:
+        torch.nn.init.normal_(skew, generator=torch.Generator().manual_seed(skew.numel()))
+    return V.requires_grad_(False)
+
+
+def learned_frames() -> Iterator[OperatorExample]:
+    """Splines and cosines, levels 1-2, dimensions 1-3, both boundaries, the average mixed or not."""
+    yield OperatorExample("learned-frame-haar", lambda: LearnedFrame(frame(bspline(1))()), (4, 5))
+    yield OperatorExample("learned-frame-cosine", lambda: rotated(frame(dct(3))()), (5, 4))
+    yield OperatorExample("learned-frame-average", lambda: rotated(frame(bspline(2), 2)(), True), (6, 7))
+    yield OperatorExample("learned-frame-1d-reflect", lambda: rotated(frame(bspline(2), 2, 1, "reflect")()), (9,))
+    yield OperatorExample("learned-frame-3d", lambda: rotated(frame(bspline(1), 1, 3)()), (3, 2, 4))
 
 
 def measurements() -> Iterator[OperatorExample]:
@@ -347,13 +377,48 @@ def stacked() -> Iterator[OperatorExample]:
     yield OperatorExample("on-first-fourier", lambda: OnFirst(PartialFourier(some(4, 5)), 3), (3, 4, 5), False)
 
 
+def stirred(make: Callable[[], LinearOperator | Field], size: float = 0.2) -> Callable[[], LinearOperator | Field]:
+    """What `make` gives, after a training that moved every parameter somewhere."""
+
+    def made() -> LinearOperator | Field:
+        module = make()
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for theta in module.parameters():
+                theta.add_(size * torch.randn(theta.shape, generator=generator, dtype=theta.dtype))
+        return module.requires_grad_(False)
+
+    return made
+
+
+def learned() -> Iterator[OperatorExample]:
+    """Gradients and interpolations with learned taps, at both borders."""
+    for boundary in ("periodic", "reflect"):
+        starts = {"forward": partial(Gradient, 0.5, 2, boundary), "spline": partial(spline_gradient, 0.5, boundary)}
+        for name, grad in starts.items():
+            make = stirred(lambda grad=grad: LearnedGradient(grad()))
+            yield OperatorExample(f"learned-{name}-{boundary}", make, (4, 5), False)
+        wide = stirred(lambda boundary=boundary: LearnedGradient(Gradient(1.0, 2, boundary), N=5))
+        yield OperatorExample(f"learned-wide-{boundary}", wide, (5, 6), False)
+        for name, kernels in (("forward", forward_kernel()), ("condat", condat_kernels())):
+            L = partial(Interpolation, kernels, 1, boundary)
+            yield OperatorExample(f"interpolation-{name}-{boundary}", stirred(L), (2, 4, 5), False)
+            balance = stirred(lambda L=L: Balance(L()))
+            yield OperatorExample(f"balance-{name}-{boundary}", balance, (1 + 2 * len(kernels), 4, 5), False)
+    yield OperatorExample(
+        "learned-haar", stirred(lambda: LearnedGradient(haar_gradient(0.5, 3, "periodic"))), (4, 5), False
+    )
+
+
 OPERATORS: list[OperatorExample] = [
     *frames(),
+    *learned_frames(),
     *measurements(),
     *scanners(),
     *differences(),
     *gradients(),
     *stacked(),
+    *learned(),
     *algebra(),
 ]
 
@@ -519,7 +584,14 @@ def counts() -> Iterator[FunctionalExample]:
     )
 
 
-FUNCTIONALS: list[FunctionalExample] = [*quadratics(), *norms(), *variations(), *edges(), *counts()]
+def regions() -> Iterator[FunctionalExample]:
+    """The cost of a set, and an area with a weight for each pixel, 0 somewhere."""
+    yield FunctionalExample("region", lambda: Region(data(4, 5) - 1.0), (4, 5))
+    yield FunctionalExample("weighted-length", lambda: WeightedLength(data(4, 5)), (4, 4, 5))
+    yield FunctionalExample("weighted-length-gradient", lambda: WeightedLength(data(3, 2, 4), 0), (3, 3, 2, 4))
+
+
+FUNCTIONALS: list[FunctionalExample] = [*quadratics(), *norms(), *variations(), *edges(), *counts(), *regions()]
 
 
 # ---- fields and schemes -----------------------------------------------------------------------------------------
@@ -708,7 +780,26 @@ def framed() -> Iterator[FieldExample]:
     yield on_torus("frame-wind", wind, (8, 6), None, "2 / (|grad|^2 + 1) is enough, and nearly needed")
 
 
-FIELDS: list[FieldExample] = [*diffusions(), *turned(), *motions(), *bending(), *framed()]
+def learned_fields() -> Iterator[FieldExample]:
+    """Diffusions with learned filters and diffusivities: one length for all filters, and one for each."""
+    bands = [ell for ell in itertools.product(range(3), repeat=2) if any(ell)]
+
+    def alone(boundary: str = "periodic") -> LearnedDiffusion:
+        grad = LearnedGradient(FrameGradient(bspline(2), bands, 1.0, 2, boundary, [1.0] * 8))
+        return LearnedDiffusion([LearnedDiffusivity(Rational(0.3)) for _ in bands], grad, [1] * 8)
+
+    def together() -> LearnedDiffusion:
+        return LearnedDiffusion([LearnedDiffusivity(Exponential(1.5))], LearnedGradient(Gradient(0.5), N=5), [2])
+
+    peak = partial(checkerboard, 8, 8)
+    yield FieldExample("learned-bands", stirred(alone, 0.0), (8, 8), peak, grows=True, torus=True)
+    blunt = "B takes each g for its largest value"
+    yield FieldExample("learned-bands-trained", stirred(alone), (8, 7), None, blunt, torus=True)
+    yield FieldExample("learned-bands-reflect", stirred(partial(alone, "reflect")), (8, 7), None, blunt)
+    yield FieldExample("learned-gradient-trained", stirred(together, 0.5), (6, 8), None, blunt)
+
+
+FIELDS: list[FieldExample] = [*diffusions(), *turned(), *motions(), *bending(), *framed(), *learned_fields()]
 
 
 THREE_EIGHTHS = tableau(["1/3"], ["-1/3", 1], [1, -1, 1], b=["1/8", "3/8", "3/8", "1/8"])
