@@ -74,7 +74,10 @@ def credits() -> Table:
     >>> credits()[0]["licence"]
     'CC0'
     """
-    return Table({"signal": k, "what": v[0], "origin": v[1], "licence": v[2]} for k, v in _CREDITS.items())
+    from companion.lab import photos, segment
+
+    known = photos.CREDITS | segment.CREDITS | _CREDITS
+    return Table({"signal": k, "what": v[0], "origin": v[1], "licence": v[2]} for k, v in known.items())
 
 
 def step_and_ramp(n: int = 256) -> Float[Tensor, "n"]:
