@@ -28,6 +28,7 @@ class Lesson(NamedTuple):
 
 
 FRAMES, VARIATIONS, BRIDGE, NETWORKS = "Frames", "Variations and diffusion", "The bridge", "Networks"
+WHOLE = "The whole picture"
 LESSONS = (
     Lesson(0, "Start here", "Opening", "the whole", "start_here"),
     Lesson(1, "Inverse problems", FRAMES, "(1.1)", "inverse_problems"),
@@ -44,6 +45,7 @@ LESSONS = (
     Lesson(12, "Filters that learn derivatives", NETWORKS, "(5.5)-(5.7)", "moment_filters"),
     Lesson(13, "Discovering equations", NETWORKS, "(5.4)", "discovering_equations"),
     Lesson(14, "Learned restoration", NETWORKS, "F and F_Theta", "learned_restoration"),
+    Lesson(15, "Beyond pictures", WHOLE, "Sec 2 and 3", "beyond_pictures"),
 )
 BRIDGES = ((2, 8), (3, 12), (3, 7), (4, 9), (5, 7), (6, 8), (8, 10), (9, 10), (6, 14))
 
