@@ -86,7 +86,7 @@ from companion.flows.shrinkage import Firm, Garrote, Hard, Isotropic, IsotropicS
 from companion.flows.solvers import FISTA, ForwardBackward
 from companion.flows.splitting import ADMM, PDHG
 from companion.flows.stability import imaginary_interval, real_interval, stability_function, stability_region
-from companion.flows.stochastic import SDE, EulerMaruyama, GatedEuler, ShakeShake
+from companion.flows.stochastic import SDE, DropoutEuler, EulerMaruyama, GatedEuler, ShakeShake
 from companion.flows.symplectic import Reversible, SymplecticEuler, Verlet, hamiltonian_field
 from companion.flows.tensor import CoherenceEnhancing, EdgeEnhancing, TensorDiffusion, structure_tensor
 from companion.flows.vessels import Sorted, TightFrameSegmentation, all_sure
@@ -95,6 +95,7 @@ from companion.nets.adversarial import YOPO, PGDTraining, PlainTraining, count_p
 from companion.nets.blocks import Head, Held, Residual, StageChange, Stem
 from companion.nets.consistent_tv import Balance, ConsistentROF, consistent_tv
 from companion.nets.control import Control, costates, explicit, hamiltonian, pmp_gradient
+from companion.nets.dense_connections import DenseStep, Reading, densenet
 from companion.nets.dense_field import DenseField, exact_trace, hutchinson
 from companion.nets.density import FlowDensity, normal_log_prob
 from companion.nets.depth import BrownianPath, IndependentWeights, RoughPath, SmoothPath, TimeDependent

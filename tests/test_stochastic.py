@@ -10,7 +10,7 @@ import torch
 from scipy.linalg import expm
 from torch import Tensor
 
-from companion import SDE, Euler, EulerMaruyama, GatedEuler, ShakeShake, run
+from companion import SDE, DropoutEuler, Euler, EulerMaruyama, GatedEuler, ShakeShake, run
 
 f64 = torch.float64
 
@@ -264,6 +264,76 @@ def test_shake_shake_tends_to_its_limit_at_the_rate_1(scaled: bool) -> None:
             )
             errors.append(abs(float((w * factors**m).sum()) ** k - exact))
         assert math.log2(errors[0] / errors[1]) == pytest.approx(1, abs=0.1)
+
+
+MIX = torch.tensor([[-0.5, 0.8, 0.0], [-0.3, -0.2, 0.4], [0.6, 0.0, -0.7]], dtype=f64)
+
+
+def test_dropout_has_a_gate_for_each_entry(rng: torch.Generator) -> None:
+    """The frequency of every entry is p, and no two gates of a sample are alike more often than chance has it."""
+    gates = DropoutEuler(torch.ones_like, 1.0, 0.3, generator=rng)(torch.zeros(20_000, 2, 2)).flatten(1)
+    assert set(gates.unique().tolist()) == {0.0, 1.0}
+    torch.testing.assert_close(gates.mean(0), torch.full((4,), 0.3), rtol=0, atol=0.015)
+    torch.testing.assert_close(gates.T.corrcoef(), torch.eye(4), rtol=0, atol=0.03)
+    u = torch.randn(5, 3, dtype=f64)
+    torch.testing.assert_close(DropoutEuler(wave, 0.1, 0.3).eval()(u), u + 0.03 * torch.sin(u))
+    assert torch.equal(DropoutEuler(fall, 0.5, 1.0)(u), Euler(fall, 0.5)(u))
+
+
+def test_dropout_is_torchs_for_a_multiple_of_the_field() -> None:
+    """With the gates that torch has drawn."""
+    u = torch.randn(400, dtype=f64)
+    theirs = torch.nn.functional.dropout(torch.sin(u), 0.6)
+    eta = (theirs != 0).double()
+    torch.testing.assert_close(DropoutEuler(lambda v: torch.sin(v) / 0.4, 1.0, 0.4).step(u, eta), u + theirs)
+
+
+def all_gates(step: Callable, u: Tensor, p: float) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of a step of dropout over all gates of d entries."""
+    etas = torch.tensor(list(itertools.product((0.0, 1.0), repeat=len(u))), dtype=f64)
+    w = p ** etas.sum(1) * (1 - p) ** (len(u) - etas.sum(1))
+    ends = step(u.expand_as(etas), etas)
+    mean = w @ ends
+    return mean, (w[:, None] * (ends - mean)).T @ (ends - mean)
+
+
+def test_the_covariance_of_dropout_is_diagonal_and_that_of_a_lost_layer_has_rank_one() -> None:
+    u, p, dt = torch.tensor([0.4, -1.2, 0.9], dtype=f64), 0.7, 0.1
+    mean, cov = all_gates(DropoutEuler(wave, dt, p).step, u, p)
+    torch.testing.assert_close(mean, u + dt * p * torch.sin(u))
+    torch.testing.assert_close(cov, torch.diag(dt**2 * p * (1 - p) * torch.sin(u) ** 2))
+    ends = torch.stack([GatedEuler(wave, dt, p).step(u, eta) for eta in (0.0, 1.0)])
+    w = torch.tensor([1 - p, p], dtype=f64)
+    shared = (w[:, None] * (ends - w @ ends)).T @ (ends - w @ ends)
+    torch.testing.assert_close(shared.diag(), cov.diag())
+    assert int(torch.linalg.matrix_rank(shared)) == 1
+
+
+def test_scaled_dropout_tends_to_its_sde_at_the_rate_1() -> None:
+    """F(u) = M u: E X X^T by the recursion of one step, over all gates, against Lyapunov's equation of the SDE with a
+    Brownian motion for each entry, C' = p (M C + C M^T) + p (1-p) diag(M C M^T), by the exponential of its matrix.
+    Without the scale the covariance falls like dt.
+    """
+    p, u0, d = 0.4, torch.tensor([1.0, -0.5, 0.3], dtype=f64), 3
+    one, M = torch.eye(d, dtype=f64), MIX
+    keep = torch.diag(one.flatten())  # the diagonal entries of a matrix, row by row
+    L = p * (torch.kron(M, one) + torch.kron(one, M)) + p * (1 - p) * keep @ torch.kron(M, M)
+    exact = torch.from_numpy(expm(L.numpy())) @ torch.outer(u0, u0).flatten()
+    etas = torch.tensor(list(itertools.product((0.0, 1.0), repeat=d)), dtype=f64)
+    w = p ** etas.sum(1) * (1 - p) ** (d - etas.sum(1))
+
+    def second_moment(k: int, scaled: bool) -> tuple[Tensor, Tensor]:
+        step = DropoutEuler(lambda u: u @ M.T, 1 / k, p, scaled).step
+        factors = torch.stack([step(one, eta).T for eta in etas])  # the matrices of one step
+        whole = sum(weight * torch.kron(A, A) for weight, A in zip(w, factors, strict=True))
+        mean = torch.linalg.matrix_power((w[:, None, None] * factors).sum(0), k) @ u0
+        return torch.linalg.matrix_power(whole, k) @ torch.outer(u0, u0).flatten(), mean
+
+    errors = [float((second_moment(k, True)[0] - exact).norm()) for k in (40, 80)]
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(1, abs=0.05)
+    spread = [float((C - torch.outer(m, m).flatten()).norm()) for C, m in (second_moment(k, False) for k in (40, 80))]
+    assert math.log2(spread[0] / spread[1]) == pytest.approx(1, abs=0.05)
+    assert float((exact - torch.outer(m := torch.from_numpy(expm((p * M).numpy())) @ u0, m).flatten()).norm()) > 0.1
 
 
 def test_the_limits_say_their_drift_and_diffusion() -> None:

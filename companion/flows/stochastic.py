@@ -2,10 +2,11 @@ r"""dX = F(X) dt + G(X) dB: noise in the steps.   Section 5.1
 
     EulerMaruyama   u + dt F(u) + dt^{1/2} G(u) xi, xi normal                      strong order 1/2, weak order 1
     GatedEuler      u + dt eta F(u), eta = 1 with the probability p, else 0        stochastic depth
+    DropoutEuler    the same with a gate for each entry of u                       dropout
     ShakeShake      u + dt (eta F_1(u) + (1 - eta) F_2(u)), eta uniform on [0, 1]
 
-What the last two tend to depends on the scaling. As they are, the fluctuation dt (eta - E eta) F has the variance dt^2,
-and t/dt of them sum up to O(dt): X_T tends to the solution of an ODE,
+What the last three tend to depends on the scaling. As they are, the fluctuation dt (eta - E eta) F has the variance
+dt^2, and t/dt of them sum up to O(dt): X_T tends to the solution of an ODE,
 
     u' = p F(u),     u' = (F_1(u) + F_2(u)) / 2,      Var X_T = O(dt),
 
@@ -19,11 +20,11 @@ not for its law. The weak order is 1 for shake-shake and for p = 1/2. For anothe
 E (eta - p)^3 = p (1-p)(1-2p), and the third moment of a step, of the order dt^{3/2}, sums up to O(dt^{1/2}).
 
 One gate, and so one real Brownian motion, serves one sample: the entries of the leading axis have gates of their own,
-the entries of a sample share one.
+the entries of a sample share one. With dropout each entry of a sample has a gate, and a Brownian motion, of its own.
 
 Each map has a `step` that takes the noise as an argument, so that its law can be summed up exactly.
 
-Paper: Section 5.1.  Notebook: 11.
+Paper: Section 5.1, [67], [80], [151].  Notebook: 11.
 """
 
 from __future__ import annotations
@@ -157,6 +158,26 @@ class GatedEuler(Gated):
         p, F = self.mean, self.F
         size = math.sqrt(p * (1 - p)) if self.scaled else 0.0
         return SDE(lambda u: p * F(u), lambda u: size * F(u))
+
+
+class DropoutEuler(GatedEuler):
+    r"""u + dt eta F(u), eta_i = 1 with the probability p, else 0, for each entry i: dropout. It tends to u' = p F(u),
+    with Var = O(dt).
+
+    scaled=True: u + dt p F(u) + dt^{1/2} (eta - p) F(u), which tends weakly to dX_i = p F_i dt + (p (1-p))^{1/2} F_i
+    dB_i with independent B_i, the noise that `EulerMaruyama` draws. Mean and variances of a step are those of
+    `GatedEuler`; its covariance is diagonal, where one gate for all entries has the rank 1. torch's dropout of F(u) with
+    the rate 1 - p is eta F(u) / p: the step for F/p. After `.eval()`: u + dt p F(u).
+
+    Parameters and errors as in GatedEuler.
+
+    >>> DropoutEuler(torch.ones_like, 0.5, 0.5, generator=torch.Generator().manual_seed(0))(torch.zeros(1, 6))
+    tensor([[0.5000, 0.0000, 0.5000, 0.5000, 0.5000, 0.0000]])
+    """
+
+    def draw(self, u: Tensor) -> Tensor:
+        """Uniform numbers in [0, 1), one for each entry of u."""
+        return torch.rand(u.shape, generator=self.generator, dtype=u.dtype, device=u.device)
 
 
 class ShakeShake(Gated):
