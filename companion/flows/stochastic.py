@@ -166,7 +166,7 @@ class DropoutEuler(GatedEuler):
 
     scaled=True: u + dt p F(u) + dt^{1/2} (eta - p) F(u), which tends weakly to dX_i = p F_i dt + (p (1-p))^{1/2} F_i
     dB_i with independent B_i, the noise that `EulerMaruyama` draws. Mean and variances of a step are those of
-    `GatedEuler`; its covariance is diagonal, where one gate for all entries has the rank 1. torch's dropout of F(u) with
+    `GatedEuler`; its covariance is diagonal, where one gate for all entries has the rank 1. torch's dropout of F(u) at
     the rate 1 - p is eta F(u) / p: the step for F/p. After `.eval()`: u + dt p F(u).
 
     Parameters and errors as in GatedEuler.
