@@ -16,8 +16,9 @@ D u is shared out among m gradients v_l, each at points of its own. ROF's proble
 
     min over u, v of  nu h^2 sum_l |v_l| + h^2/2 |u - f|^2   subject to  D u - sum_l L_l^T v_l = 0,
 
-is a Problem of x = (u, v) for PDHG. Unrolled, run(PDHG(problem), f, k=150), or by
-`unrolled`, it passes gradients on to the kernels. With too few steps these learn how to hurry, not how to be isotropic.
+is a Problem of x = (u, v) for PDHG. Unrolled, run(PDHG(problem), f, k=150), or by `unrolled`, it passes gradients on to
+the kernels. Over 10 steps these learn to be quick, not to be isotropic: from Condat's on, whose costs of straight edges
+spread over 5 %, the error after 10 steps halves and the costs spread over 15 %; over 30 steps they come to 1 %.
 
 Sources: Chambolle and Pock, Learning consistent discretizations of the total variation (2021), [31]; Condat, Discrete
 total variation: new definition and minimization (2017).
