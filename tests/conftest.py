@@ -4,8 +4,12 @@
 error messages need that, since a type check would answer before the package does.
 """
 
+import importlib.util
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,6 +49,24 @@ def one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def experiment() -> Callable[[str], ModuleType]:
+    """experiment(name): the script experiments/{name}.py as a module, a fresh one at every call."""
+    folder = Path(__file__).resolve().parents[1] / "experiments"
+
+    def load(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(f"experiments_{name}", folder / f"{name}.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(str(folder))  # a script may import another one
+            sys.modules[spec.name] = module  # dataclasses look their module up
+            spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,9 @@
 """PGD and YOPO: the attack against exact answers, the frozen costate, the gradients that are added, what is counted."""
 
-import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -382,12 +382,8 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("adversarial", ROOT / "experiments" / "adversarial.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(experiment: Callable[[str], ModuleType]) -> ModuleType:
+    return experiment("adversarial")
 
 
 def test_the_experiment_runs_at_a_small_size(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

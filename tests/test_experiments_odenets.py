@@ -1,12 +1,12 @@
 """LM-ResNet against ResNet: what is stored is what the runs say; the script stops, goes on, works in two processes."""
 
-import importlib.util
 import json
 import math
 import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -20,11 +20,8 @@ PATH = ROOT / "experiments" / "odenets.py"
 
 
 @pytest.fixture
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("odenets", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(experiment: Callable[[str], ModuleType]) -> ModuleType:
+    return experiment("odenets")
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,11 @@
 """The stored PDE-Net 1.0: what the lesson says of it holds for what is stored, and the script does what it says."""
 
-import importlib.util
 import json
 import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -17,13 +17,8 @@ from companion.lab import stored
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    path = Path(__file__).resolve().parents[1] / "experiments" / "pdenet1.py"
-    spec = importlib.util.spec_from_file_location("pdenet1", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(experiment: Callable[[str], ModuleType]) -> ModuleType:
+    return experiment("pdenet1")
 
 
 def test_what_is_stored_is_complete(script: ModuleType) -> None:

@@ -1,8 +1,8 @@
 """The long runs on PDE-Nets: both scripts at a tiny scale, and what is stored is what the runs say."""
 
-import importlib.util
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,20 +20,10 @@ ROOT = Path(__file__).parents[1]
 SMALL = {"grid": 32, "coarse": 16, "max_dt": 1 / 200, "start_time": 0.0}
 
 
-def loaded(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "experiments"))
-        spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def pdenet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+def pdenet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, experiment: Callable[[str], ModuleType]) -> ModuleType:
     """The script on heat, two seeds, a few iterations, writing elsewhere."""
-    script = loaded("pdenet")
+    script = experiment("pdenet")
     file = tmp_path / "results" / "pdenet.json"
 
     def read(name: str) -> Any:
@@ -56,10 +46,6 @@ def pdenet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     for name, value in tiny.items():
         monkeypatch.setattr(script, name, value)
     return script
-
-
-def script_names(*names: str) -> list[str]:
-    return [next(iter(loaded("pdenet_score").named({name: 1.0}))) for name in names]
 
 
 # ---- the scripts ----
@@ -96,12 +82,12 @@ def test_a_cut_script_goes_on_and_repeats_no_seed(pdenet: ModuleType, monkeypatc
         assert new["fast"]["coefficients"] == old["fast"]["coefficients"] and new["frozen"] == old["frozen"]
 
 
-def test_what_films_obey_by_exact_films(pdenet: ModuleType) -> None:
+def test_what_films_obey_by_exact_films(pdenet: ModuleType, experiment: Callable[[str], ModuleType]) -> None:
     """Heat by Fourier series, whose films are exact; waves whose derivatives are known."""
     heat = Heat(0.1)
     u0 = frames(heat, n=2, steps=0, grid=32, coarse=32, seed=3, noise=0.0, start_time=0.0, cache=False).u[:, 0, 0]
     film = torch.stack([heat.exact(u0, 0.01 * k) for k in range(8)], 1)[:, :, None]
-    found = loaded("pdenet_score").obeyed(heat, Data(film, 0.01, 2 * math.pi / 32, 0.0, heat))
+    found = experiment("pdenet_score").obeyed(heat, Data(film, 0.01, 2 * math.pi / 32, 0.0, heat))
     assert found["coefficients"] == [{"u_xx": 0.1, "u_yy": 0.1}] and found["residual"][0] < 1e-8
     x, y = points(16)
     u = torch.stack([(3 * x).sin() * y.cos(), (x + 2 * y).cos()])[None]
@@ -109,7 +95,7 @@ def test_what_films_obey_by_exact_films(pdenet: ModuleType) -> None:
     true = [wave, 3 * (3 * x).cos() * y.cos(), -(3 * x).sin() * y.sin(), -9 * wave, -3 * (3 * x).cos() * y.sin(), -wave]
     true += [other, -(x + 2 * y).sin(), -2 * (x + 2 * y).sin(), -other, -2 * other, -4 * other]
     assert torch.allclose(
-        loaded("pdenet_score").exact_derivatives(u)[0].unflatten(-1, (16, 16)), torch.stack(true), atol=1e-12
+        experiment("pdenet_score").exact_derivatives(u)[0].unflatten(-1, (16, 16)), torch.stack(true), atol=1e-12
     )
 
 
@@ -146,18 +132,23 @@ def test_errors_and_percentiles_by_plain_loops(pdenet: ModuleType) -> None:
     assert pdenet.blown_up([[1.0, 1.0, 1.0, 1.0], [1.0, None, math.inf, 0.0]]) == [2, 4]
 
 
-def test_coefficients_are_compared_whatever_the_order_of_factors(pdenet: ModuleType) -> None:
+def test_coefficients_are_compared_whatever_the_order_of_factors(
+    pdenet: ModuleType, experiment: Callable[[str], ModuleType]
+) -> None:
     found = [{"u_x*u": -0.9, "u_y*v": -1.0, "u_xx": 0.05, "u_yy": 0.06, "v": 0.003}, {"v_x*u": -1.0, "v_y*v": -1.0}]
     away = pdenet.compared(found, Burgers(0.05))
     assert away["transport"] == pytest.approx(0.1) and away["viscosity"] == pytest.approx(0.05)
     assert away["spurious"] == pytest.approx(0.003) and away["relative"] == pytest.approx(1)
-    assert script_names("v**2*u", "u*v**2", "v*u**2") == ["u*v**2", "u*v**2", "u**2*v"]
+    named = experiment("pdenet_score").named
+    assert [next(iter(named({name: 1.0}))) for name in ("v**2*u", "u*v**2", "v*u**2")] == ["u*v**2", "u*v**2", "u**2*v"]
     assert away["coefficients"][0] == {"u*u_x": -0.9, "u_y*v": -1.0, "u_xx": 0.05, "u_yy": 0.06}
 
 
-def test_sindy_runs_at_a_tiny_scale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_sindy_runs_at_a_tiny_scale(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, experiment: Callable[[str], ModuleType]
+) -> None:
     pytest.importorskip("pysindy", reason="PySINDy comes with the extra 'lab'")
-    script = loaded("sindy")
+    script = experiment("sindy")
 
     def films(kind: str, grid: int, noise: float, seed: int) -> Any:
         return frames(equation, n=2, steps=11, grid=64, coarse=32, noise=noise, start_time=0.0, seed=seed)
@@ -194,12 +185,12 @@ def test_sindy_runs_at_a_tiny_scale(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-def test_differences_in_space_are_periodic_along_both_axes(axis: int) -> None:
+def test_differences_in_space_are_periodic_along_both_axes(axis: int, experiment: Callable[[str], ModuleType]) -> None:
     """Of 32 x 32 points, against shifted copies, against Fourier series and against polyfit on nine points."""
     pytest.importorskip("pysindy", reason="PySINDy comes with the extra 'lab'")
     from pysindy import FiniteDifference
 
-    script = loaded("sindy")
+    script = experiment("sindy")
     x = 2 * math.pi * np.arange(32) / 32
     u = np.random.default_rng(0).standard_normal((32, 32, 1, 2))
     shifted = [(np.roll(u, -m, axis) - np.roll(u, m, axis)) / (2 * m * x[1]) for m in (1, 2, 3)]
@@ -220,9 +211,11 @@ def test_differences_in_space_are_periodic_along_both_axes(axis: int) -> None:
         assert np.allclose(np.moveaxis(fitted, axis, 0)[0].ravel(), d * c)
 
 
-def test_grids_at_a_tiny_scale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_grids_at_a_tiny_scale(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, experiment: Callable[[str], ModuleType]
+) -> None:
     """A cut run goes on; what is stored is what `identify` finds on every second point of the same films."""
-    script, file = loaded("pdenet_grids"), tmp_path / "results" / "pdenet_grids.json"
+    script, file = experiment("pdenet_grids"), tmp_path / "results" / "pdenet_grids.json"
     few = {"points": 300, "stages": (20, 10, 10), "N": 5}
     tiny = {
         "__file__": str(tmp_path / "pdenet_grids.py"),
@@ -268,8 +261,8 @@ def test_grids_at_a_tiny_scale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert part["worst"] == max(r["relative"] for r in part["runs"])
 
 
-def test_both_spell_the_terms_alike() -> None:
-    script = loaded("sindy")
+def test_both_spell_the_terms_alike(experiment: Callable[[str], ModuleType]) -> None:
+    script = experiment("sindy")
     assert [script.spelled(n) for n in ("u_x*u", "v*u_y", "v_xy", "v*u", "1")] == ["uu_1", "vu_2", "v_12", "uv", "1"]
     score = script.scored(
         np.array([[-1.0, -1, 0.05, 0.04, 0.1, 0], [0, 0, 0, 0, 0, 1.0]]), [*script.TRUE[0], "u", "uu_11"], 1.0
@@ -285,8 +278,10 @@ def results() -> dict[str, Any]:
     return stored("pdenet")
 
 
-def test_the_summary_is_computed_from_the_runs(results: dict[str, Any]) -> None:
-    script = loaded("pdenet")
+def test_the_summary_is_computed_from_the_runs(
+    results: dict[str, Any], experiment: Callable[[str], ModuleType]
+) -> None:
+    script = experiment("pdenet")
     for name in script.EQUATIONS:
         for part in results.get(name, {"noise": {}})["noise"].values():
             again = json.loads(json.dumps(script.summary(part["runs"], results[name]["films"]["runs"])))
@@ -296,8 +291,8 @@ def test_the_summary_is_computed_from_the_runs(results: dict[str, Any]) -> None:
             assert {float(noise) for noise in results[name]["noise"]} == set(script.NOISES[name])
 
 
-def test_sindy_is_stored_as_its_runs_say() -> None:
-    script, results = loaded("sindy"), stored("sindy")
+def test_sindy_is_stored_as_its_runs_say(experiment: Callable[[str], ModuleType]) -> None:
+    script, results = experiment("sindy"), stored("sindy")
     assert results.keys() - {"about"} == script.KINDS.keys() and results["about"]["seeds"] == len(script.SEEDS)
     choices = json.loads(json.dumps({method: settings for method, (_, settings) in script.METHODS.items()}))
     for kind in script.KINDS:

@@ -1,8 +1,7 @@
 """The stored robustness of implicit skips: its summary follows from its runs, and the script does what it says."""
 
-import importlib.util
 import math
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
@@ -12,13 +11,8 @@ from companion.lab import stored
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    path = Path(__file__).resolve().parents[1] / "experiments" / "robustness.py"
-    spec = importlib.util.spec_from_file_location("robustness", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(experiment: Callable[[str], ModuleType]) -> ModuleType:
+    return experiment("robustness")
 
 
 @pytest.mark.parametrize("how", ["plain", "adversarial"])

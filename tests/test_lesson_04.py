@@ -1,8 +1,6 @@
 """Lesson 04: what its checks say to right and wrong answers, what its explorer shows, what its table was made of."""
 
-import importlib.util
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -130,12 +128,8 @@ def test_the_explorer_shows_what_it_says() -> None:
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("restoration", ROOT / "experiments" / "restoration.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+def script(experiment: Callable[[str], ModuleType]) -> ModuleType:
+    return experiment("restoration")
 
 
 @pytest.mark.parametrize("name", ["blur", "mask", "mri", "ct"])

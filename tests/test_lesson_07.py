@@ -1,10 +1,8 @@
 """Lesson 07: what its checks say to right and wrong answers, and what its explorers show."""
 
-import importlib.util
 import math
 import statistics
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -259,12 +257,8 @@ def test_an_isolated_value_of_the_limit_is_marked_and_no_other(family: str, mark
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    path = Path(__file__).resolve().parents[1] / "experiments" / "discretisations.py"
-    spec = importlib.util.spec_from_file_location("discretisations", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(experiment: Callable[[str], ModuleType]) -> ModuleType:
+    return experiment("discretisations")
 
 
 @pytest.mark.parametrize("functional", ["FD iso", "Haar 2 iso", "Haar 3 l1", "PL 8 l1"])
