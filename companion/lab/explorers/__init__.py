@@ -21,6 +21,8 @@ from companion.lab.explorers.lesson_10 import depth, stability
 from companion.lab.explorers.lesson_11 import gate, msa
 from companion.lab.explorers.lesson_12 import fitted, stars
 from companion.lab.explorers.lesson_13 import identified, rerun
+from companion.lab.explorers.lesson_14 import endpoint
+from companion.lab.explorers.lesson_15 import cut, sliced
 
 __all__ = [
     "iterated",
@@ -44,4 +46,7 @@ __all__ = [
     "fitted",
     "identified",
     "rerun",
+    "endpoint",
+    "cut",
+    "sliced",
 ]
