@@ -1,5 +1,7 @@
 """Every numbered equation, example, proposition and theorem of the paper has a lesson, an object and a test.
 
+The methods that the paper names are in paper_methods.py and test_method_map.py.
+
 An item is *covered* if
 
     a code cell tagged `claim` in notebooks/ calls claim("(2.3)", ...)         what a lesson asserts,
@@ -185,6 +187,8 @@ def cell(where: dict[str, list[str]], code: bool, most: int = 3) -> str:
 
 def page() -> str:
     """docs/paper_map.md."""
+    from tests import paper_methods  # which uses this file
+
     table = coverage()
     done = sum(where.covered for where in table.values())
     rows = [
@@ -197,13 +201,14 @@ def page() -> str:
             "# From the paper to the course",
             "",
             "Each numbered item of the paper: what a lesson claims about it, which object of the package it is, which "
-            f"test guards it. {done} of {len(table)} items are covered, that is, have all three. Written by "
-            "`make map` from the notebooks, the docstrings and the marks of the tests.",
+            f"test guards it. {done} of {len(table)} items are covered, that is, have all three. The methods follow "
+            "below. Written by `make map` from the notebooks, the docstrings and the marks of the tests.",
             "",
             "| item | what it says | claimed in the lesson | object | test | status |",
             "|---|---|---|---|---|---|",
             *rows,
             "",
+            *paper_methods.section(),
         ]
     )
 
@@ -262,4 +267,5 @@ def test_names_are_found_and_ranges_written_out() -> None:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
     sys.exit(main())
