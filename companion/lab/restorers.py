@@ -84,7 +84,8 @@ class MovingEndpoint(nn.Module):
         self.K = K
 
     def forward(self, f: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        return run(Halting(self.unit, self.policy), f, k=self.K, until=Halting.done).u
+        g = f.to(next(self.parameters()))  # a picture of another type than the weights passes through theirs
+        return run(Halting(self.unit, self.policy), g, k=self.K, until=Halting.done).u.to(f)
 
 
 class Convolutions(nn.Module):

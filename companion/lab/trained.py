@@ -9,8 +9,8 @@ Every entry of NETS says which classical method it is before training, and holds
     diffusions       kappa of g(s) = 1/(1 + s/kappa^2)  (3.3)
     residual net     alpha of its start, min |A u - f|^2/2 + alpha/2 |grad u|^2; 0 where A = I: the start is f
 
-Unrolled solvers begin there, too. The weights are filters and numbers, of no size: learned at n = 128 they act on any n,
-though the measurements of MRI and CT are others then.
+Unrolled solvers begin there, too. The weights are filters and numbers, of no size: learned at n = 128, they act on any
+n, though the measurements of MRI and CT are others then.
 
 Paper: Section 5.  Notebook: 14.
 """
@@ -63,12 +63,14 @@ class Net:
         return tuple(self.numbers)
 
 
+WEIGHTS = Path(__file__).resolve().parents[2] / "experiments" / "weights"
+
 # ---- unrolled solvers -------------------------------------------------------------------------------------------
 
 
 def example(task: Task) -> Tensor:
     """Data of a grey square, 1/2 everywhere, without noise."""
-    f = task.A(torch.full((task.n, task.n), 0.5))
+    f = task.A(torch.full((task.n, task.n), 0.5, dtype=torch.float64))
     return task.A.restrict(f) if hasattr(task.A, "restrict") else f
 
 
@@ -91,11 +93,11 @@ def _admm_frame(task: Task, lam: float) -> nn.Module:
 
 def _pdhg_frame(task: Task, lam: float) -> nn.Module:
     W = FrameletTransform(bspline(2), 2)
-    return From(unrolled(_pdhg(analysis(task.A, example(task), W, W.weights(lam * W.gains))), k=20), start(task))
+    return From(unrolled(_pdhg(analysis(task.A, example(task), W, W.weights(lam * W.gains))), k=10), start(task))
 
 
 def _pdhg_tv(task: Task, nu: float) -> nn.Module:
-    return From(unrolled(_pdhg(tv(task.A, example(task), nu)), k=30), start(task))
+    return From(unrolled(_pdhg(tv(task.A, example(task), nu)), k=10), start(task))
 
 
 def _pdhg(problem: Problem) -> PDHG:
@@ -137,27 +139,27 @@ def _each(names: tuple[str, ...], *numbers: float) -> dict[str, float]:
 NETS: dict[str, Net] = {
     "ADMM": Net(
         _admm,
-        _each((*SIGMAS, *INVERSE), 0.057, 0.13, 0.283, 0.0011, 0.1, 0.0097, 0.03),
+        _each((*SIGMAS, *INVERSE), 0.057, 0.13, 0.283, 0.0012, 0.027, 0.0095, 0.023),
         "analysis model (2.5), 8 steps of ADMM",
         "thresholds of every band and rho, a set for each of 8 layers",
     ),
     "ADMM, learned frame": Net(
         _admm_frame,
-        _each((*SIGMAS, *INVERSE), 0.057, 0.13, 0.283, 0.0011, 0.1, 0.0097, 0.03),
+        _each((*SIGMAS, *INVERSE), 0.057, 0.13, 0.283, 0.0012, 0.027, 0.0095, 0.023),
         "analysis model (2.5), 8 steps of ADMM",
         "thresholds, rho and the filters of a tight frame, a set for each of 8 layers",
     ),
     "PDHG, frame": Net(
         _pdhg_frame,
-        _each(CT, 0.001, 0.001),
-        "analysis model (2.5), 20 steps of PDHG",
-        "thresholds of every band and tau, a set for each of 20 layers",
+        _each(CT, 0.00078, 0.00027),
+        "analysis model (2.5), 10 steps of PDHG",
+        "thresholds of every band and tau, a set for each of 10 layers",
     ),
     "PDHG, TV": Net(
         _pdhg_tv,
-        _each((*SIGMAS, *INVERSE, *CT), 0.03, 0.076, 0.2, 0.00072, 0.017, 0.004, 0.012, 0.0003, 0.0003),
-        "total variation (3.2), 30 steps of PDHG",
-        "weight and tau, a pair for each of 30 layers",
+        _each((*SIGMAS, *INVERSE, *CT), 0.038, 0.123, 0.485, 0.00074, 0.0044, 0.006, 0.0101, 0.00035, 0.00028),
+        "total variation (3.2), 10 steps of PDHG",
+        "weight and tau, a pair for each of 10 layers",
     ),
     "learned diffusion": Net(
         _diffusion,
@@ -180,13 +182,13 @@ NETS: dict[str, Net] = {
     ),
     "residual net": Net(
         _residual,
-        {**_each(SIGMAS, 0, 0, 0), **ALPHA},
+        {**_each(SIGMAS, 0.0, 0.0, 0.0), **ALPHA},
         "a linear start: f itself, or Tikhonov's",
         "all convolutions of six residual blocks",
     ),
     "residual net, blind": Net(
         _residual,
-        _each(SIGMAS, 0, 0, 0),
+        _each(SIGMAS, 0.0, 0.0, 0.0),
         "f itself",
         "all convolutions of six residual blocks, one set for all levels of noise",
         blind=True,
@@ -230,7 +232,7 @@ def load(net: nn.Module, parameters: dict[str, Tensor]) -> None:
 def weights(name: str, task_name: str) -> Path:
     """experiments/weights/{net}_{task}.pt, "blind" for the task where one net serves all."""
     slug = re.sub(r"[^a-z0-9._]+", "-", f"{name}_{'blind' if _net(name, task_name).blind else task_name}".lower())
-    return Path(__file__).resolve().parents[2] / "experiments" / "weights" / f"{slug}.pt"
+    return WEIGHTS / f"{slug}.pt"
 
 
 def _net(name: str, task_name: str) -> Net:
