@@ -42,8 +42,9 @@ experiments: .venv/.test  ## the long runs again, whose results the lessons show
 book: .venv/.test  ## the lessons as web pages, in docs/_build/html
 	$(BIN)/python tools/book.py $(ARGS)
 
-map: .venv/.test  ## write docs/paper_map.md anew: equation, lesson, object, test
+map: .venv/.test  ## write docs/paper_map.md and docs/glossary.md anew
 	$(BIN)/python tests/test_paper_map.py
+	$(BIN)/python -m companion.lab.glossary
 
 badge: .venv/.lab  ## point the README's Binder badge at the repository's address
 	$(BIN)/python tools/badge.py $(ARGS)

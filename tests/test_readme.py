@@ -21,7 +21,7 @@ def test_the_table_is_the_courses() -> None:
 
 def test_every_notebook_is_a_lesson() -> None:
     assert {lesson.notebook for lesson in written()} == {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
-    assert [lesson.number for lesson in LESSONS] == list(range(15))
+    assert [lesson.number for lesson in LESSONS] == list(range(16))
 
 
 def test_links_and_picture_exist() -> None:
