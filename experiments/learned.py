@@ -16,6 +16,7 @@ Notebook: 14.
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
 import sys
@@ -205,8 +206,8 @@ def make(name: str, task_name: str, all_tasks: dict[str, Task]) -> None:
         **{"seconds": round(seconds, 1), "loss": losses},
         **{"before": before, "after": measured(name, net, scored, all_tasks), "versions": versions()},
     }
-    save(net, weights(name, task_name), s, SEED)
     keep("nets", name, "blind" if NETS[name].blind else task_name, row)
+    save(net, weights(name, task_name), s, SEED)
     for t in scored:
         a, b = before[t], row["after"][t]
         print(
@@ -240,11 +241,13 @@ def known() -> dict:
         return {}
 
 
-def keep(part: str, name: str, key: str, row: dict | list | float) -> None:
-    """Put one row into results/learned.json."""
-    results = known()
-    results.setdefault(part, {}).setdefault(name, {})[key] = row
-    store(__file__, results, **{"sizes of the pictures": list(SIZES), "levels of the blind nets": list(LEVELS)})
+def keep(part: str, name: str, key: str, row: dict | float) -> None:
+    """Put one row into results/learned.json; two runs of this script do so one after the other."""
+    with open(__file__) as this:
+        fcntl.flock(this, fcntl.LOCK_EX)
+        results = known()
+        results.setdefault(part, {}).setdefault(name, {})[key] = row
+        store(__file__, results, **{"sizes of the pictures": list(SIZES), "levels of the blind nets": list(LEVELS)})
 
 
 def tune(names: Sequence[str]) -> None:

@@ -1,6 +1,8 @@
 """The trained nets: before training their classical twins; what is stored loads, is small, and scores what it says."""
 
 import importlib.util
+import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +26,7 @@ from companion import (
     analysis,
     bspline,
     condat_kernels,
+    consistent_tv,
     run,
     tv,
 )
@@ -36,12 +39,16 @@ ROOT = Path(__file__).parents[1]
 N = 16
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("learned", ROOT / "experiments" / "learned.py")
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    return load("learned")
 
 
 @pytest.fixture(scope="module")
@@ -275,3 +282,92 @@ def test_a_training_is_repeated_by_its_seed(script):
     task, setting = tasks(32)["denoise .1"], {"steps": 2, "batch": 2, "crop": 24, "rate": {"": 0.01}}
     losses = [script.learn(trained.build("PDHG, TV", task), "PDHG, TV", task, setting, seed) for seed in (0, 0, 1)]
     assert losses[0] == losses[1] != losses[2]
+
+
+# ---- other noise, other pictures ----
+
+
+@pytest.fixture(scope="module")
+def beyond(script) -> ModuleType:
+    sys.modules.setdefault("learned", script)
+    return load("generalisation")
+
+
+@pytest.mark.parametrize("name", ["ADMM", "ADMM, learned frame", "PDHG, TV"])
+def test_thresholds_times_c_are_the_net_c_F_of_f_over_c(small, name):
+    net, c, f = trained.build(name, small["denoise .1"]).double(), 1.7, picture()
+    with torch.no_grad():
+        for theta in net.parameters():
+            theta.add_(0.2 * torch.randn(theta.shape, generator=torch.Generator().manual_seed(1)))
+    expected = c * net(f / c)
+    with torch.no_grad():
+        for layer in net.maps:
+            layer.problem.R.parametrizations.lam.original.add_(math.log(c))  # lam = lam_0 e^theta
+    assert largest(net(f) - expected) < 1e-12
+    assert largest(net(f) - c * net(f / c)) > 1e-3
+
+
+def test_a_stored_score_for_another_noise_is_found_again(beyond):
+    rows = stored("learned")["generalisation"]["noise"]
+    assert {"0.1", "0.2"} <= rows["PDHG, TV"].keys()
+    net = trained.trained("PDHG, TV", "denoise .1")
+    assert beyond.held(net, 0.2) == pytest.approx(rows["PDHG, TV"]["0.2"]["as it is"], abs=0.01)
+    assert rows["PDHG, TV"]["0.1"]["as it is"] == pytest.approx(rows["PDHG, TV"]["0.1"]["rescaled"], abs=1e-3)
+
+
+def test_the_first_stop_counts_from_one_and_the_last_step_stops(beyond):
+    value = torch.tensor([[0.0, 0.0], [1.0, 5.0], [2.0, 6.0], [3.0, 7.0]])
+    stop = torch.tensor([[True, True], [False, False], [True, False], [True, False]])
+    assert beyond.stopped(value, stop) == {"psnr": 4.5, "steps": [2, 3]}
+
+
+def test_no_rule_is_better_than_the_oracle():
+    rows = stored("learned")["generalisation"]["stopping"]["moving endpoint"]
+    for row in rows.values():
+        for half in row.values():
+            best = half["oracle"]["psnr"]
+            assert best >= max(half["policy"]["psnr"], half["Morozov"]["psnr"], *half["by step"][1:])
+
+
+def test_classes_and_sizes_are_subsets_of_the_training_pictures(beyond):
+    for names in (*beyond.SETS.values(), *beyond.SIZES.values()):
+        assert set(names) <= set(photos.TRAINING)
+    assert beyond.SIZES["10"] == beyond.SETS["all"] == photos.TRAINING
+
+
+# ---- kernels from edges ----
+
+
+@pytest.fixture(scope="module")
+def edges(script) -> ModuleType:
+    sys.modules.setdefault("learned", script)
+    return load("tv_kernels")
+
+
+@pytest.mark.parametrize(("a", "b"), [(1, 0), (1, 1), (-2, 3)])
+def test_the_formula_solves_rof_for_stripes(edges, a, b):
+    """u* = f - nu div v with |v| = 1 on the edges: the flux through all edges is what each half loses."""
+    n = 96
+    f = edges.stripes(a, b, n, 0.2).double()
+    u = edges.solution(f, a, b, 0.5)
+    assert float(f.mean()) == pytest.approx(0.5, abs=1e-3)
+    loss = float(((f - u) * (f > 0.5)).sum())  # = nu times the length of the edges of the upper half
+    assert loss == pytest.approx(0.5 * edges.perimeter(a, b, n), rel=0.03)
+
+
+def test_the_stored_kernels_are_consistent_and_more_isotropic():
+    rows, L = stored("tv_kernels"), trained.edge_kernels()
+    sums = L.xi(L.xi.start).sum((-2, -1))
+    assert largest(sums - 1) < 1e-6
+    key = "averaged edges, largest/smallest"
+    assert 1 <= rows["learned"][key] < rows["Condat"][key] < rows["forward"][key]
+
+
+def test_a_stored_length_of_an_edge_is_found_again(edges):
+    rows = stored("tv_kernels")
+    L = Interpolation(condat_kernels(), boundary="periodic")
+    f = edges.stripes(1, 1, 48, 0.013)
+    value = float(consistent_tv(f, L, k=500).upper) / edges.perimeter(1, 1, 48)
+    i = rows["slopes"].index([1, 1])
+    assert value == pytest.approx(rows["Condat"]["averaged edges"][i], abs=2e-3)
+    assert rows["forward"]["averaged edges"][0] == pytest.approx(1, abs=2e-3)  # along an axis nothing is interpolated

@@ -2,6 +2,7 @@ r"""u = F_Theta(f): the nets that experiments/learned.py has trained, for the ni
 
     build(name, task)        untrained: the classical method with its one number, tuned on the training pictures
     trained(name, "deblur")  with the stored weights
+    edge_kernels()           those of [31] that experiments/tv_kernels.py has learned from straight edges
 
 Every entry of NETS says which classical method it is before training, and holds the tuned number for each task:
 
@@ -32,6 +33,7 @@ from companion import (
     FrameGradient,
     FrameletTransform,
     Identity,
+    Interpolation,
     LearnedFrame,
     PeronaMalik,
     Problem,
@@ -39,6 +41,7 @@ from companion import (
     Rational,
     analysis,
     bspline,
+    condat_kernels,
     learned_diffusion,
     tv,
     unrolled,
@@ -157,7 +160,7 @@ NETS: dict[str, Net] = {
     ),
     "PDHG, TV": Net(
         _pdhg_tv,
-        _each((*SIGMAS, *INVERSE, *CT), 0.038, 0.123, 0.485, 0.00074, 0.0044, 0.006, 0.0101, 0.00035, 0.00028),
+        _each((*SIGMAS, *INVERSE, *CT), 0.038, 0.123, 0.485, 0.00074, 0.0044, 0.006, 0.0101, 0.00035, 0.00075),
         "total variation (3.2), 10 steps of PDHG",
         "weight and tau, a pair for each of 10 layers",
     ),
@@ -217,6 +220,18 @@ def trained(name: str, task_name: str, n: int = 128) -> nn.Module:
         net = build(name, tasks(n)[task_name])
     load(net, torch.load(file, weights_only=True)["parameters"])
     return net.requires_grad_(False)
+
+
+def edge_kernels(boundary: str = "reflect") -> Interpolation:
+    """The kernels of experiments/tv_kernels.py, learned from straight edges and not from pictures.   [31]"""
+    file = WEIGHTS / "tv-kernels.pt"
+    if not file.exists():
+        raise FileNotFoundError(
+            "The kernels learned from edges have no weights. Make them: python experiments/tv_kernels.py"
+        )
+    L = Interpolation(condat_kernels(), boundary=boundary)
+    load(L, torch.load(file, weights_only=True)["parameters"])
+    return L.requires_grad_(False)
 
 
 def load(net: nn.Module, parameters: dict[str, Tensor]) -> None:
