@@ -51,7 +51,7 @@ def measured(path: Path) -> dict:
             peak.append(int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0]) / 1024)
 
     notebook = read(path)
-    execute(notebook, path.parent, watch=watch)
+    execute(notebook, path.parent, timeout=900, watch=watch)
     return {
         "seconds": round(max(seconds), 1),
         "megabytes": round(max(peak)) if peak else None,

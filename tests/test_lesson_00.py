@@ -149,15 +149,16 @@ DUMMY = {*"abpsyznmrv", "delta"}  # what stands for something else in every sign
 
 
 def test_the_glossary_has_every_letter_of_the_signatures() -> None:
-    """The paper's letters in public signatures: those of one letter or a Greek name that five callables share."""
+    """The paper's letters in public signatures: those of one letter or a Greek name that ten callables share."""
     greek = {"alpha", "beta", "gamma", "delta", "eps", "kappa", "lam", "mu", "nu", "rho", "sigma", "tau", "Phi", "dt"}
     letters: Counter[str] = Counter()
     for name in dir(companion):
         thing = getattr(companion, name)
         if callable(thing) and not (isinstance(thing, type) and issubclass(thing, Warning)):
             letters.update(p for p in inspect.signature(thing).parameters if len(p) == 1 or p in greek)
-    wanted = {letter for letter, count in letters.items() if count >= 5} - DUMMY
+    wanted = {letter for letter, count in letters.items() if count >= 10} - DUMMY
     wanted |= {"A", "W", "u", "f", "d", "lam", "kappa", "rho", "tau", "sigma", "dt", "alpha", "q", "g", "F", "k", "t"}
+    wanted |= {"nu", "gamma", "S", "E", "R", "C", "mu", "T", "N", "h", "x", "eps"}
     assert wanted <= {entry.code for entry in glossary.GLOSSARY}
 
 
@@ -207,10 +208,12 @@ def test_every_lesson_is_measured_and_keeps_its_limits() -> None:
 
 def test_one_bar_for_each_lesson() -> None:
     row = {"seconds": 7.4, "megabytes": None, "trains": False}
-    fig = course_map.course_costs({"00": row, "10": row | {"megabytes": 512, "trains": True}})
-    seconds, megabytes = fig.axes
-    assert [patch.get_width() for patch in seconds.patches] == [7.4, 7.4]
+    rows = {"00": row, "10": row | {"seconds": 52.6, "megabytes": 512, "trains": True}}
+    seconds, megabytes = course_map.course_costs(rows).axes
+    assert [patch.get_width() for patch in seconds.patches] == [52.6, 7.4]
     assert [patch.get_width() for patch in megabytes.patches] == [512, 0]
+    facts = {"all lessons": "1 minutes", "longest": "10, 53 seconds", "largest": "10, 512 megabytes"}
+    assert course_map.costs_in_words(rows) == facts
 
 
 def test_a_lesson_is_measured(tmp_path: Path) -> None:

@@ -114,7 +114,26 @@ def course_costs(rows: dict[str, dict[str, Any]]) -> Any:
         ax.barh(names, values, 0.72, color=colours)
         ax.scatter(limits, names, marker="|", s=90, color="black", linewidths=1.6, zorder=3)
         for name, value in zip(names, values, strict=True):
-            ax.text(value - 0.01 * training, name, f"{value:.0f}", ha="right", va="center", fontsize=9.5, color="white")
+            ax.text(
+                value - 0.01 * training,
+                name,
+                f"{value:.0f}" if value else "",
+                ha="right",
+                va="center",
+                fontsize=9.5,
+                color="white",
+            )
         ax.set(title=TITLES[what], xlim=(0, 1.04 * training), ylim=(-0.7, len(names) - 0.3))
         ax.tick_params(left=False)
     return fig
+
+
+def costs_in_words(rows: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """The facts of that figure: the sum of the seconds, the longest lesson, the largest."""
+    longest = max(rows, key=lambda name: rows[name]["seconds"])
+    largest = max(rows, key=lambda name: rows[name]["megabytes"] or 0)
+    return {
+        "all lessons": f"{sum(row['seconds'] for row in rows.values()) / 60:.0f} minutes",
+        "longest": f"{longest}, {rows[longest]['seconds']:.0f} seconds",
+        "largest": f"{largest}, {rows[largest]['megabytes']} megabytes",
+    }
