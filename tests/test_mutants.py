@@ -2703,7 +2703,7 @@ MUTANTS = [
         "alpha is the mean of the lower pixels alone",
         "flows/vessels.py",
         {"((mu + lower) / 2).clamp_min(0)": "lower.clamp_min(0)"},
-        SEGMENTATION + "test_a_step_is_that_of_the_paper",
+        SEGMENTATION + "test_a_step_is_that_of_its_formulas_pixel_by_pixel",
     ),
     Mutant(
         "sure pixels are smoothed too",

@@ -172,7 +172,7 @@ def test_the_alternation_lowers_the_energy_and_finds_the_islands() -> None:
 
 
 def by_hand(u: Tensor, unsure: Tensor, lam: float) -> tuple[Tensor, Tensor]:
-    """One step of [27], pixel by pixel."""
+    """One step by the formulas of the docstring, pixel by pixel."""
     values = u[unsure]
     mu = values.mean()
     alpha = max((mu + values[values <= mu].mean()) / 2, torch.tensor(0.0, dtype=u.dtype))
@@ -188,7 +188,7 @@ def by_hand(u: Tensor, unsure: Tensor, lam: float) -> tuple[Tensor, Tensor]:
     return torch.where(new, smooth, w), new
 
 
-def test_a_step_is_that_of_the_paper() -> None:
+def test_a_step_is_that_of_its_formulas_pixel_by_pixel() -> None:
     f = segment.vessel_tree(40).f + 0.1 * noise(40, 40)
     flow = TightFrameSegmentation(LINEAR, Soft(LINEAR.weights(0.02)))
     state = flow.start(f)

@@ -13,7 +13,7 @@ the problem in {0, 1}, whatever s. A frame in two dimensions has no coarea formu
 more than two pixels: the minimum over [0, 1] may be lower than over {0, 1} and {u > 1/2} is then no minimiser. The
 isotropic TV of a grid has none either, only nearly. `rounding` measures what is lost.
 
-Paper: Section 4.2 [48, 99].  Notebook: 14.
+Paper: Section 4.2 [48, 99].  Notebook: 15.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def region_means(f: Float[Tensor, "*shape"], u: Float[Tensor, "*shape"]) -> Floa
 
 
 def segmentation(f: Tensor, means: Tensor, W: LinearOperator, lam: Tensor | float) -> Problem:
-    r"""min_{0<=u<=1} <(c_1 - f)^2 - (c_2 - f)^2, u> + |lam . W u|_1.   [48]   For PDHG, or ADMM if W is tight.
+    r"""min_{0<=u<=1} <(c_1 - f)^2 - (c_2 - f)^2, u> + |lam . W u|_1.   For PDHG, or ADMM if W is tight.
 
     f      a picture, (*space); a batch would share the two means
     means  (c_1, c_2)

@@ -16,7 +16,7 @@ body and of its handles, or they are filled. Neither normals nor an order of the
 
 Space is the cube [-1, 1]^3 of n^3 voxels, axes (x, y, z); voxel i has its centre at (2i + 1)/n - 1.
 
-Paper: Section 4.2 [50].  Notebook: 14.
+Paper: Section 4.2 [50].  Notebook: 15.
 """
 
 from __future__ import annotations

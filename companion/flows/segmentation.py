@@ -4,7 +4,7 @@ r"""u <- argmin_u E(u, c),  c <- argmin_c E(u, c): two regions and their means, 
 
 Convex in u for fixed c and in c for fixed u, not in both: where it ends depends on the first means.
 
-Paper: Section 4.2 [48, 99].  Notebook: 14.
+Paper: Section 4.2 [48, 99].  Notebook: 15.
 """
 
 from __future__ import annotations

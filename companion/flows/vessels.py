@@ -1,4 +1,4 @@
-r"""Sure pixels are 0 or 1, unsure ones are smoothed by W^T S(W .): the tight-frame algorithm for vessels.   [27]
+r"""Sure pixels are 0 or 1, unsure ones are smoothed by W^T S(W .): vessels by a tight frame.   After [27]
 
 With Lambda the set of unsure pixels of u, one step is
 
@@ -11,10 +11,13 @@ With Lambda the set of unsure pixels of u, one step is
 It ends after finitely many steps at a picture of zeros and ones: a pixel off Lambda keeps its value, and the least u on
 Lambda is at most mu_- <= alpha (or 0), so that it leaves. Lambda shrinks strictly, once it has been made by a step.
 
-No energy is minimised. The first Lambda is {|grad f| >= eps}. Written after the description in the paper [27]; details
-that it leaves open, such as M = m, are decided here.
+No energy is minimised. The first Lambda is {|grad f| >= eps}.
 
-Paper: Section 4.2 [27].  Notebook: 14.
+Of [27] its abstract was at hand: each step finds a range of values that the boundary may have, sorts what lies outside,
+and denoises and smooths what lies inside by a tight frame; the iteration ends after finitely many steps. How alpha,
+beta, w and the first Lambda are made is decided here, and may differ from [27].
+
+Paper: Section 4.2 [27].  Notebook: 15.
 """
 
 from __future__ import annotations
@@ -40,10 +43,10 @@ class Sorted(NamedTuple):
 
 
 class TightFrameSegmentation(nn.Module):
-    r"""Classify by [alpha, beta], smooth what lies between by W^T S(W w): one step of [27], a map for `run`.
+    r"""Classify by [alpha, beta], smooth what lies between by W^T S(W w): a map for `run`.   After [27]
 
     W    a tight FrameletTransform
-    S    a threshold of coefficients, such as Soft(W.weights(lam)); [27] thresholds softly
+    S    a threshold of coefficients, such as Soft(W.weights(lam))
     eps  >= 0: at the start the pixels with |grad f| >= eps are unsure
 
     Pictures of a batch are sorted one by one. Grey values should span [0, 1], vessels bright.

@@ -6,7 +6,7 @@ r"""Pictures to cut in two, what is known of their truth, and how well a set agr
 
 `dice` measures agreement, `otsu` and `chan_vese` are what scikit-image offers, `outlined` draws a set's boundary.
 
-Notebook: 14.
+Notebook: 15.
 """
 
 from __future__ import annotations
@@ -97,6 +97,14 @@ def coins() -> Known:
     parts = label(ndimage.binary_fill_holes(watershed(sobel(grey / 255), markers) == 2))
     truth = np.isin(parts, 1 + np.flatnonzero(np.bincount(parts.ravel())[1:] > 300))
     return Known(torch.from_numpy(grey / 255), torch.from_numpy(truth))
+
+
+def small_coins() -> Known:
+    """The coins, flattened by a Gaussian of 40 pixels, and their reference, (151, 192): means of 2 x 2 pixels."""
+    f, truth = coins()
+    pairs = (flattened(f, 40.0), truth.double())
+    f, share = (u[:302].unflatten(0, (151, 2)).unflatten(2, (192, 2)).mean((1, 3)) for u in pairs)
+    return Known(f.float(), share > 0.5)
 
 
 def flattened(f: Float[Tensor, "H W"], sigma: float, dark: bool = False) -> Float[Tensor, "H W"]:

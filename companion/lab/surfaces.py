@@ -5,7 +5,7 @@ r"""Points on known surfaces, with noise and holes; the surface {u = 1/2} of a v
     mesh, errors           triangles of {u = 1/2}; distances between them and the true surface
     render                 a shaded picture
 
-Notebook: 14.
+Notebook: 15.
 """
 
 from __future__ import annotations

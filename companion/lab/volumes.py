@@ -9,7 +9,7 @@ noise, 1.2 % of the brightest tissue; their mean has 0.8 % and serves as the tru
 
 W2(f) takes the slices for a batch: slice by slice. W3(f) uses what neighbouring slices have in common.
 
-Notebook: 14.
+Notebook: 15.
 """
 
 from __future__ import annotations

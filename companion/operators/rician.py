@@ -8,7 +8,7 @@ out too bright: the mean is
 1.25 sigma at v = 0 and about v + sigma^2 / (2 v) for v well over sigma. A linear smoothing averages f, so what it shows
 tends to m(v), and `unbias` takes it back to v.
 
-Paper: (1.1), Section 2.  Notebook: 14.
+Paper: (1.1), Section 2.  Notebook: 15.
 """
 
 from __future__ import annotations

@@ -1,0 +1,107 @@
+r"""Lesson 15, beyond pictures: a set found in noise, and a slice of a head denoised with its neighbours.
+
+Notebook: 15.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+
+from companion import PDHG, FrameletTransform, GaussianNoise, Problem, RicianNoise, run, segmentation, tv_segmentation
+from companion.lab.beyond import frame, length_model
+from companion.lab.explorers.drawing import Answer
+from companion.lab.raster import beside, enlarged, pixels
+from companion.lab.segment import Known, dice, islands, outlined, vessel_tree
+from companion.lab.volumes import head, mr_scans, psnr_in
+
+# ---- two regions ----
+
+MEANS, STEPS = (0.7, 0.3), 30
+KINDS = {"islands": islands, "vessels": vessel_tree}
+
+
+def cut(
+    picture: str = "vessels", length: str = "TV", noise: float = 0.15, lam: float = 0.05, s: float = 0.5, n: int = 96
+) -> Answer:
+    """Left the noisy picture, in the middle u after 30 steps of PDHG with the true means 0.7 and 0.3, right the edge of
+    {u > s} in red on the clean picture.
+
+    picture  islands or vessels
+    length   TV; Haar's coefficients entry by entry, (2.5); their Euclidean lengths, (4.2)
+    noise    its deviation
+    lam      what a unit of length costs
+    s        where u is cut
+    """
+    f, truth = _clean(picture, n)
+    problem = _problem(_noisy(picture, n, noise), length, lam)
+    with torch.no_grad():
+        u = run(PDHG(problem), _noisy(picture, n, noise).round().clamp(0, 1), k=STEPS).u
+        S = u > s
+        energy = float(problem(S.to(u.dtype)))
+    picture_ = beside(pixels(_noisy(picture, n, noise)), pixels(u), outlined(f, S))
+    between = ((u > 0.05) & (u < 0.95)).double().mean()
+    facts = {"Dice": f"{dice(S, truth):.3f}", "energy of the set": f"{energy:.1f}", "grey": f"{100 * between:.1f} %"}
+    return enlarged(picture_, 2), facts
+
+
+def _problem(f: Tensor, length: str, lam: float) -> Problem:
+    c = torch.tensor(MEANS)
+    if length == "TV":
+        return tv_segmentation(f, c, lam)
+    W = frame(1)
+    return segmentation(f, c, W, W.weights(lam).to(f)) if length == "Haar, (2.5)" else length_model(f, c, lam, W)
+
+
+@functools.lru_cache(maxsize=4)
+def _clean(picture: str, n: int) -> Known:
+    return KINDS[picture](n, seed=2)
+
+
+@functools.lru_cache(maxsize=4)
+def _noisy(picture: str, n: int, noise: float) -> Tensor:
+    return GaussianNoise(noise, 2)(_clean(picture, n).f.float())
+
+
+# ---- a slice among its neighbours ----
+
+SIGMA = 0.1  # of the Rician noise
+
+
+def sliced(z: int = 15, times: float = 1.4, levels: str = "3-D", error: bool = False) -> Answer:
+    """One slice of the head: with Rician noise of deviation 0.1; shrunk once by the linear frame and cleared of the
+    noise's bias; and the mean of two scans, which serves as the truth. error: the difference in place of the truth.
+
+    z       the slice, 2, ..., 21
+    times   the threshold, in deviations of the noise in each band
+    levels  the frame of the slice alone, 2-D, or of the volume, 3-D
+    """
+    W, d = _analysed(z, 3 if levels == "3-D" else 2)
+    ref, f = _volume()
+    noise = RicianNoise(SIGMA)
+    bound = W.weights(times * SIGMA * W.gains).to(d)
+    u = W.T(d.sign() * (d.abs() - bound).clamp_min(0))
+    u = noise.unbias(u[2] if u.ndim == 3 else u)
+    right = pixels(u - ref[z], -0.3, 0.3, "PuOr") if error else pixels(ref[z])
+    mask = head(ref[z])
+    facts = {
+        "PSNR in the head": f"{psnr_in(u, ref[z], mask):.2f} dB",
+        "before": f"{psnr_in(noise.unbias(f[z]), ref[z], mask):.2f} dB",
+        "details kept": f"{100 * float((d.abs() > bound)[1:].double().mean()):.1f} %",
+    }
+    return enlarged(beside(pixels(f[z]), pixels(u), right), 2), facts
+
+
+@functools.lru_cache(maxsize=1)
+def _volume() -> tuple[Tensor, Tensor]:
+    ref = mr_scans().mean(0).float()
+    return ref, RicianNoise(SIGMA, 2)(ref)
+
+
+@functools.lru_cache(maxsize=4)
+def _analysed(z: int, dim: int) -> tuple[FrameletTransform, Tensor]:
+    """W, and W f of the slice z, or of the five slices about it: no more are seen by W^T W of one level."""
+    W, f = frame(2, 1, dim), _volume()[1]
+    return W, W(f[z - 2 : z + 3].contiguous() if dim == 3 else f[z])
