@@ -1,10 +1,7 @@
 """The trained nets: before training their classical twins; what is stored loads, is small, and scores what it says."""
 
-import importlib.util
 import math
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -35,20 +32,12 @@ from companion.lab.quality import psnr
 from companion.lab.tasks import Task, tasks
 from companion.nets.moving_endpoint import noise_level
 
-ROOT = Path(__file__).parents[1]
 N = 16
 
 
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    return load("learned")
+def script(experiment) -> ModuleType:
+    return experiment("learned")
 
 
 @pytest.fixture(scope="module")
@@ -288,9 +277,8 @@ def test_a_training_is_repeated_by_its_seed(script):
 
 
 @pytest.fixture(scope="module")
-def beyond(script) -> ModuleType:
-    sys.modules.setdefault("learned", script)
-    return load("generalisation")
+def beyond(experiment) -> ModuleType:
+    return experiment("generalisation")
 
 
 @pytest.mark.parametrize("name", ["ADMM", "ADMM, learned frame", "PDHG, TV"])
@@ -339,9 +327,8 @@ def test_classes_and_sizes_are_subsets_of_the_training_pictures(beyond):
 
 
 @pytest.fixture(scope="module")
-def edges(script) -> ModuleType:
-    sys.modules.setdefault("learned", script)
-    return load("tv_kernels")
+def edges(experiment) -> ModuleType:
+    return experiment("tv_kernels")
 
 
 @pytest.mark.parametrize(("a", "b"), [(1, 0), (1, 1), (-2, 3)])
