@@ -41,7 +41,7 @@ from companion.energies.segmentation import (
 )
 from companion.energies.shapes import Disc, Shape, Square, TwoLevel
 from companion.energies.surfaces import WeightedLength, distance_to, inside_outside, smooth_model, surface_model
-from companion.energies.tgv import TGV, tgv, tgv_value
+from companion.energies.tgv import TGV, FrameTGV, frame_tgv, tgv, tgv_value
 from companion.energies.variation import DISCRETISATIONS, ROF, ROFDual, TotalVariation, TVModel, rof_dual, tv
 from companion.flows.accelerated import Accelerated, HeavyBall, accelerated_from
 from companion.flows.bregman import LaggedDiffusivity, SplitBregman
@@ -141,7 +141,7 @@ from companion.nets.symnet import SymNet
 from companion.nets.unrolled import Unrolled, unrolled
 from companion.nets.variants import deepen, fractalnet, implicit_resnet, polynet, rescheme
 from companion.operators.banks import biorthogonal, bspline, check_bank, dct, extension_residual
-from companion.operators.cascade import GradientCascade, OnFirst
+from companion.operators.cascade import FrameCascade, GradientCascade, OnFirst
 from companion.operators.differences import Divergence, Gradient, Hessian, SymmetrisedGradient
 from companion.operators.filters import Filter, tensor_product
 from companion.operators.fourier import (

@@ -355,6 +355,13 @@ METHODS = (
         ("test_mumford_shah.test_edges_are_found_at_the_jump_and_nowhere_else",),
     ),
     Method(
+        "the general frame model, total generalised variation by bands",
+        "1, 4, [52]",
+        "05 frame_tgv",
+        ("energies.tgv.frame_tgv", "operators.cascade.FrameCascade"),
+        ("test_tgv.test_the_frames_penalty_tends_to_that_of_tgv", "test_tgv.test_the_frames_minimum_is_that_of_cvxpy"),
+    ),
+    Method(
         "filters with vanishing moments as finite differences",
         "4.1, [24, 49]",
         "03 Filter",

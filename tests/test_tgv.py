@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -14,6 +15,7 @@ from companion import (
     TGV,
     Blur,
     ConvergenceWarning,
+    FrameCascade,
     Gradient,
     GradientCascade,
     GroupL1,
@@ -24,8 +26,12 @@ from companion import (
     PartialFourier,
     Problem,
     SymmetrisedGradient,
+    frame_tgv,
     gaussian_kernel,
+    haar_gradient,
     radial_pattern,
+    run,
+    spline_gradient,
     tgv,
     tgv_value,
 )
@@ -312,3 +318,91 @@ def test_half_of_the_pixels_and_few_frequencies() -> None:
         f = A(clean)
         u = tgv(A, f, 1e-3, 2e-3).solve(PDHG, zero, k=600, tol=None).u
         assert distance(u, clean) < 0.35 * distance(A.T(f), clean)
+
+
+# ---- by a frame -------------------------------------------------------------------------------------------------
+
+
+def haar(u: Tensor, h: float) -> list[Tensor]:
+    """Haar's two bands of first order over -h/2, on the torus, corner by corner."""
+    a, b, c, d = (torch.roll(u, (-i, -j), (0, 1)) for i in (0, 1) for j in (0, 1))
+    return [(c + d - a - b) / (2 * h), (b + d - a - c) / (2 * h)]
+
+
+def test_the_frames_cascade_is_made_of_its_bands() -> None:
+    h, x = 0.25, random(3, 5, 6)
+    u, v = x[0], x[1:] / h
+    expected = [p - q for p, q in zip(haar(u, h), v, strict=True)] + [h * s for w in v for s in haar(w, h)]
+    found = FrameCascade(haar_gradient(h, boundary="periodic"))(x)
+    torch.testing.assert_close(found, h * torch.stack(expected), rtol=0, atol=1e-13)
+
+
+def test_the_frames_objective_is_its_formula() -> None:
+    h, alpha1, alpha0, f = 0.25, 0.7, 0.3, random(5, 6)
+    u, v = random(5, 6), random(2, 5, 6)
+    first = torch.stack([p - q for p, q in zip(haar(u, h), v, strict=True)]).norm(dim=0).sum()
+    second = torch.stack([s for w in v for s in haar(w, h)]).norm(dim=0).sum()
+    expected = h**2 * ((u - f).square().sum() / 2 + alpha1 * first + alpha0 * second)
+    problem = frame_tgv(Identity(), f, haar_gradient(h, boundary="periodic"), alpha1, alpha0)
+    x = torch.cat([u[None], h * v])
+    torch.testing.assert_close(problem(x), expected)
+    assert torch.equal(problem.decode(x), u) and torch.equal(problem.encode(u), torch.cat([u[None], 0 * v]))
+
+
+@pytest.mark.parametrize("make", [haar_gradient, spline_gradient])
+def test_the_frames_penalty_tends_to_that_of_tgv(make: Callable) -> None:
+    """alpha_1 int |grad u - v| + alpha_0 int |grad v| for smooth periodic u and v, by the trapezoidal rule on a fine
+    grid with exact derivatives: the rate is 2. v is taken where the bands of u are: at half points for Haar.
+    """
+    tau, alpha1, alpha0 = 2 * math.pi, 0.7, 0.1
+    shift = 0.5 if make is haar_gradient else 0.0
+
+    def fields(n: int, s: float) -> tuple[Tensor, ...]:
+        x, y = torch.meshgrid(*[(torch.arange(n, dtype=torch.float64) + s) / n] * 2, indexing="ij")
+        u, v = (tau * x).sin() * (tau * y).cos(), torch.stack([3 + (tau * y).sin(), 9 + (tau * x).cos()])
+        du = tau * torch.stack([(tau * x).cos() * (tau * y).cos(), -(tau * x).sin() * (tau * y).sin()])
+        dv = tau * torch.stack([0 * x, (tau * y).cos(), -(tau * x).sin(), 0 * x])
+        return u, v, du, dv
+
+    _, v, du, dv = fields(512, 0.0)
+    exact = alpha1 * (du - v).norm(dim=0).mean() + alpha0 * dv.norm(dim=0).mean()
+    errors = []
+    for n in (32, 64, 128):
+        problem = frame_tgv(Identity(), torch.zeros(n, n).double(), make(1 / n, boundary="periodic"), alpha1, alpha0)
+        x = torch.cat([fields(n, 0.0)[0][None], fields(n, shift)[1] / n])
+        errors.append(float(abs(problem.R(problem.K(x)) - exact)))
+    assert math.log2(errors[1] / errors[2]) == pytest.approx(2, abs=0.1), errors
+
+
+@quiet
+def test_the_frames_minimum_is_that_of_cvxpy() -> None:
+    cvxpy = pytest.importorskip("cvxpy")
+    f = random(6, 5)
+    problem = frame_tgv(Identity(), f, haar_gradient(boundary="periodic"), 0.4, 0.6)
+    K = dense(problem.K, (3, 6, 5)).numpy()
+    x = cvxpy.Variable(3 * 30)
+    groups = cvxpy.reshape(K @ x, (6, 30), order="C")
+    price = 0.4 * cvxpy.sum(cvxpy.norm(groups[:2], axis=0)) + 0.6 * cvxpy.sum(cvxpy.norm(groups[2:], axis=0))
+    best = cvxpy.Problem(cvxpy.Minimize(cvxpy.sum_squares(x[:30] - f.flatten().numpy()) / 2 + price))
+    best.solve(solver="CLARABEL")
+    found = problem.solve(PDHG, k=500, tol=None)
+    assert float(problem(found.x)) == pytest.approx(best.value, rel=1e-6)
+    torch.testing.assert_close(found.u.flatten(), torch.from_numpy(x.value[:30]), rtol=0, atol=1e-3)
+
+
+@quiet
+def test_a_roof_has_no_staircase_in_a_frame_either() -> None:
+    """A periodic roof with noise, Haar's variation with the best of three weights, and the model with a slope."""
+    n = 32
+    roof = (torch.arange(n, dtype=torch.float64) / n - 0.5).abs().expand(n, n)
+    f = roof + 0.05 * random(n, n)
+    G, rms = haar_gradient(bands=3, boundary="periodic"), lambda u: float((u - roof).square().mean().sqrt())
+    plain = [rms(run(PDHG(Problem(LeastSquares(f), GroupL1(a), G)), f, k=150).u) for a in (0.025, 0.05, 0.1)]
+    sloped = rms(run(PDHG(frame_tgv(Identity(), f, G, 0.05, 0.2)), f, k=150).u)
+    assert sloped < 0.6 * min(plain), (sloped, plain)
+
+
+@pytest.mark.parametrize(("alpha1", "alpha0"), [(0.0, 1.0), (1.0, -1.0), (math.nan, 1.0)])
+def test_a_frame_charges_both(alpha1: float, alpha0: float) -> None:
+    with pytest.raises(ValueError, match=r"TGV charges \|D u - w\| by alpha1 > 0 and \|E w\| by alpha0 > 0"):
+        frame_tgv(Identity(), torch.zeros(4, 4), haar_gradient(), alpha1, alpha0)

@@ -5,7 +5,10 @@ charged as in TV, and w pays for its own variation E w = (grad w + grad w^T) / 2
 jump costs what it costs in TV, alpha_1 for each unit of height and length. The ratio alpha_0 / alpha_1 is a length, a
 few grid steps; with alpha_0 -> 0 every u is free, with alpha_0 -> infinity E w = 0 and TGV is TV up to such a w.
 
-Paper: Section 3, [18]; (3.2) is the model with w = 0.  Notebook: 05.
+`frame_tgv` is the same with the bands of a wavelet frame in the place of D and of E: a case of the general frame model
+of Dong, Shen and Xie, min over u and v of |lam' . (W' u - v)| + |lam'' . W'' v| and the data term.
+
+Paper: Section 3, [18]; (3.2) is the model with w = 0. Sections 1 and 4, [52].  Notebook: 05.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ from companion.dynamics import tensors
 from companion.energies.functional import LeastSquares
 from companion.energies.models import Problem
 from companion.energies.norms import GroupL1
-from companion.operators.cascade import GradientCascade, OnFirst
+from companion.operators.cascade import FrameCascade, GradientCascade, OnFirst
+from companion.operators.gradients import FrameGradient
 from companion.operators.linear import LinearOperator
 
 
@@ -99,6 +103,38 @@ def tgv(
     return TGV(A, f, alpha1, alpha0, h, dim, boundary)
 
 
+class FrameTGV(Problem):
+    r"""min_{u,v} h^d/2 |A u - f|^2 + h^d (alpha_1 sum |G u - v| + alpha_0 sum |G v|), G from a frame, for PDHG.   [52]
+
+    A, f            the measurement of u and the data
+    G               a gradient made of r bands, such as haar_gradient(h, boundary="periodic"); |.| are lengths of r
+                    and of r x r numbers
+    alpha1, alpha0  > 0
+
+    The unknown is x = (u, h v), (*batch, 1 + r, *space). decode(x) is u. Raises ValueError unless alpha1, alpha0 > 0.
+    """
+
+    def __init__(self, A: LinearOperator, f: Tensor, G: FrameGradient, alpha1: float, alpha0: float):
+        K, h, d = FrameCascade(G), G.h, G.dim
+        lam = torch.tensor(_weights(alpha1, alpha0, h, d), dtype=torch.float64)
+        data = LeastSquares(f, OnFirst(A, 1 + K.r, d), weight=h**d)
+        super().__init__(data, GroupL1(lam, axis=-d - 1, sizes=(K.r, K.r**2)), K)
+        self.r, self.dim = K.r, d
+
+    def decode(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """u, the first component of the unknown."""
+        return x.select(-self.dim - 1, 0)
+
+    def encode(self, u: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """(u, 0): the picture without a slope, at which the model is the analysis model of G."""
+        return _stack(u, self.dim, self.r)
+
+
+def frame_tgv(A: LinearOperator, f: Tensor, G: FrameGradient, alpha1: float, alpha0: float) -> FrameTGV:
+    r"""min_{u,v} h^d/2 |A u - f|^2 + h^d (alpha_1 sum |G u - v| + alpha_0 sum |G v|): see `FrameTGV`.   [52]"""
+    return FrameTGV(A, f, G, alpha1, alpha0)
+
+
 def tgv_value(
     u: Float[Tensor, "..."],
     alpha1: float,
@@ -147,19 +183,24 @@ def tgv_value(
 
 def _penalty(alpha1: float, alpha0: float, h: float, dim: int, boundary: str) -> tuple[GradientCascade, GroupL1]:
     """K = GradientCascade(h=1) and R with the weights alpha_1 h^{d-1}, alpha_0 h^{d-2}."""
+    GradientCascade(h, dim, boundary)  # speaks where h, dim or the boundary is none
+    lam = torch.tensor(_weights(alpha1, alpha0, h, dim), dtype=torch.float64)
+    return GradientCascade(1.0, dim, boundary), GroupL1(lam, axis=-dim - 1, sizes=(dim, dim * dim))
+
+
+def _weights(alpha1: float, alpha0: float, h: float, dim: int) -> list[float]:
+    """alpha_1 h^{d-1}, alpha_0 h^{d-2}."""
     if not (0 < alpha1 < math.inf and 0 < alpha0 < math.inf):
         raise ValueError(
             f"TGV charges |D u - w| by alpha1 > 0 and |E w| by alpha0 > 0; got alpha1={alpha1}, alpha0={alpha0}. With "
             "one of them 0 every picture is free."
         )
-    GradientCascade(h, dim, boundary)  # speaks where h, dim or the boundary is none
-    lam = torch.tensor([alpha1 * h ** (dim - 1), alpha0 * h ** (dim - 2)], dtype=torch.float64)
-    return GradientCascade(1.0, dim, boundary), GroupL1(lam, axis=-dim - 1, sizes=(dim, dim * dim))
+    return [alpha1 * h ** (dim - 1), alpha0 * h ** (dim - 2)]
 
 
-def _stack(u: Tensor, dim: int) -> Tensor:
+def _stack(u: Tensor, dim: int, r: int | None = None) -> Tensor:
     u = u.unsqueeze(-dim - 1)
-    return torch.cat([u, *[torch.zeros_like(u)] * dim], -dim - 1)
+    return torch.cat([u, *[torch.zeros_like(u)] * (r or dim)], -dim - 1)
 
 
 def _feasible(K: GradientCascade, p: Tensor, bound1: Tensor, bound0: Tensor) -> Tensor:

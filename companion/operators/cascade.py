@@ -1,13 +1,14 @@
 r"""K (u, w) = (D u - w, E w): the operator of TGV, and A (u, w) = A u, a measurement of the first of several pictures.
 
     GradientCascade   (u, w) -> (D u - w, E w)        a picture and its slope: zero where u is affine and w = D u
+    FrameCascade      (u, v) -> (G u - v, G v)        the same with the bands of a frame for D and for E
     OnFirst           (x_0, ..., x_n) -> A x_0        what is measured of a picture with companions
 
 A backward difference in E w = (D_i^- w_j + D_j^- w_i) / 2 is taken where both samples lie inside the grid, and is 0
 elsewhere: a border that charges nothing. `SymmetrisedGradient` continues w by 0 over the border, as the adjoint of -D
 does, and so charges every ramp there; on the torus the two agree.
 
-Paper: Section 3 (TGV).  Notebook: 05.
+Paper: Section 3 (TGV), [18]; Sections 1 and 4, [52].  Notebook: 05.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from companion.operators.checks import check_picture
 from companion.operators.differences import Gradient
+from companion.operators.gradients import FrameGradient
 from companion.operators.grid import correlate, correlate_adjoint
 from companion.operators.linear import LinearOperator, check_rho
 
@@ -92,6 +94,41 @@ class GradientCascade(LinearOperator):
 
     def extra_repr(self) -> str:
         return f"h={self.h:g}, dim={self.dim}, boundary={self.boundary!r}"
+
+
+class FrameCascade(LinearOperator):
+    r"""K (u, h v) = h (G u - v, h G v_1, ..., h G v_r): (*batch, 1 + r, *space) -> (*batch, r + r^2, *space).   [52]
+
+    G    a gradient made of r bands of a frame, with the grid step h
+
+    The second unknown is the slope per pixel, h v, so that K does not depend on h. Zero where u is affine and v = G u;
+    at a border that mirrors the picture, or cuts G, an affine u has no slope, and that is charged.
+
+    >>> from companion import haar_gradient
+    >>> x = torch.zeros(3, 4, 4)
+    >>> x[0, 2:], x[1, 1] = 1.0, 1.0      # a step along x_1, and its slope where Haar sees it
+    >>> FrameCascade(haar_gradient(boundary="periodic"))(x)[0, 1]
+    tensor([0., 0., 0., 0.])
+    """
+
+    def __init__(self, G: FrameGradient):
+        super().__init__()
+        self.G, self.r, self.dim = G, len(G.bands), G.dim
+
+    def forward(self, u: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        d, r = self.dim, self.r
+        check_stack(u, "x = (u, h v)", 1 + r, d)
+        D = self.G.h * self.G(u)  # (*batch, 1 + r, r, *space)
+        first, rest = D.split([1, r], -d - 2)
+        return torch.cat([first.squeeze(-d - 2) - u.narrow(-d - 1, 1, r), rest.flatten(-d - 2, -d - 1)], -d - 1)
+
+    def adjoint(self, f: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """K^T (p, s) = (h G^T p, h G^T s_1 - p_1, ..., h G^T s_r - p_r)."""
+        d, r = self.dim, self.r
+        check_stack(f, "the multiplier (p, s)", r + r * r, d)
+        p, s = f.split([r, r * r], -d - 1)
+        rest = self.G.h * self.G.adjoint(s.unflatten(-d - 1, (r, r)))
+        return torch.cat([(self.G.h * self.G.adjoint(p)).unsqueeze(-d - 1), rest - p], -d - 1)
 
 
 class OnFirst(LinearOperator):

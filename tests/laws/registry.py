@@ -43,6 +43,7 @@ from companion import (
     Firm,
     FourthOrder,
     Fractal,
+    FrameCascade,
     FrameGradient,
     FrameLeastSquares,
     FrameletTransform,
@@ -349,6 +350,9 @@ def gradients() -> Iterator[OperatorExample]:
         ]
         for name, make, shape in table:
             yield OperatorExample(f"gradient-{name}-{boundary}", make, shape)
+        for name, make, shape in (table[0], table[1], table[3], table[6], table[9]):
+            r = len(make().bands)
+            yield OperatorExample(f"cascade-{name}-{boundary}", lambda make=make: FrameCascade(make()), (1 + r, *shape))
 
 
 def algebra() -> Iterator[OperatorExample]:
