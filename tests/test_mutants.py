@@ -781,6 +781,18 @@ MUTANTS = [
         TGV + "test_the_grid_step_is_a_unit",
     ),
     Mutant(
+        "the slope of a frame is added",
+        "operators/cascade.py",
+        {"first.squeeze(-d - 2) - u.narrow": "first.squeeze(-d - 2) + u.narrow"},
+        TGV + "test_the_frames_cascade_is_made_of_its_bands",
+    ),
+    Mutant(
+        "the adjoint of a frame's cascade forgets the slope",
+        "operators/cascade.py",
+        {".unsqueeze(-d - 1), rest - p], -d - 1)": ".unsqueeze(-d - 1), rest], -d - 1)"},
+        TGV + "test_the_frames_minimum_is_that_of_cvxpy",
+    ),
+    Mutant(
         "a multiplier that is too long counts",
         "energies/tgv.py",
         {"    return p1 * factor.reshape": "    return p1 * torch.ones_like(factor).reshape"},
@@ -2052,6 +2064,24 @@ MUTANTS = [
         "flows/stochastic.py",
         {"shape = (len(u), *[1] * (u.ndim - 1)) if u.ndim else ()": "shape = [1] * u.ndim"},
         "tests/test_stochastic.py::test_a_gate_is_there_or_not",
+    ),
+    Mutant(
+        "dropout with one gate for the whole sample",
+        "flows/stochastic.py",
+        {"torch.rand(u.shape, generator": "torch.rand((len(u), *[1] * (u.ndim - 1)), generator"},
+        "tests/test_stochastic.py::test_dropout_has_a_gate_for_each_entry",
+    ),
+    Mutant(
+        "the new features before the old ones",
+        "nets/dense_connections.py",
+        {"torch.cat([x, self.H(x)]": "torch.cat([self.H(x), x]"},
+        "tests/test_dense_connections.py::test_the_features_are_kept_and_the_new_ones_follow",
+    ),
+    Mutant(
+        "DenseNet without the mean over its cells",
+        "nets/dense_connections.py",
+        {"(nn.AvgPool1d, nn.AvgPool2d)": "(nn.MaxPool1d, nn.MaxPool2d)"},
+        "tests/test_dense_connections.py::test_densenet_is_the_network_written_out",
     ),
     Mutant(
         "the variance of a uniform gate is 1/3",
