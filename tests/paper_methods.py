@@ -740,6 +740,12 @@ IN_PASSING = (
         "examples of convolutional networks; the two that Section 5.1 takes up again are methods here",
     ),
     Mention(
+        "empirical risk minimisation by stochastic algorithms",
+        "1",
+        "trained (or optimized) on large data sets via stochastic algorithms",
+        "how networks are trained, without a method named; the course's loop is lab/train.py",
+    ),
+    Mention(
         "approximation of functions in high dimensions by deep networks",
         "1",
         "can well approximate nonlinear functions [...] without suffering from the curse of dimensionality",
@@ -792,6 +798,12 @@ IN_PASSING = (
         "5.2",
         "A key difference from existing works [...] on discovering PDE models from observation data",
         "what PDE-Net is set against; lesson 13 runs two of them, PDE-FIND and its weak form, from PySINDy",
+    ),
+    Mention(
+        "a regular deep network as the response function",
+        "5.2",
+        "(or a regular DNN as in [102] that is more expressive but less interpretable)",
+        "an alternative in brackets; coefficients and a source as interpolants, in PDENet1, are what [102] runs",
     ),
     Mention(
         "data-driven solvers [9]",
