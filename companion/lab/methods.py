@@ -8,7 +8,7 @@ r"""What competes for which task: the table of the leaderboard's methods, (f, A,
 
 Absent, since they restore nothing: the shock filter and coherence-enhancing diffusion (06: they sharpen noise, too),
 the framelet forms of the flows (08: the same pictures), the nets of lessons 10 and 11 (classifiers), the PDE-Nets (12,
-13: they predict). Absent for A other than I: the flows, which know no A, and Condat's TV, a problem for A = I. Absent
+13: they predict). Absent for A other than I: the flows, which know no A, and the isotropic TVs of lesson 07. Absent
 for CT: the piecewise smooth model, which is not convex, so for ADMM, whose system has no closed form there.
 
 Paper: Sections 1-5.  Notebook: 14.
@@ -52,9 +52,8 @@ def _models(span: Span) -> dict[str, Entry]:
         "balanced (2.4)": Entry(models.by_balance, span, 4),
         "synthesis (2.6)": Entry(models.by_synthesis, span, 4),
         "TV (3.2)": Entry(models.total_variation, span, 5),
-        "TV, Haar's gradient": Entry(models.haar_variation, span, 7),
         "TGV": Entry(models.generalised, span, 5),
-        "piecewise smooth [26]": Entry(models.smooth_pieces, span, 5),
+        "piecewise smooth [26]": Entry(models.smooth_pieces, (span[0] / 10, span[1]), 5),
         "Ambrosio-Tortorelli": Entry(models.free_edges, (0.03, 10.0), 5),
         "accelerated shrinkage (4.7)": Entry(models.accelerated, span, 9),
     }
@@ -65,7 +64,7 @@ def _peers(wider: float) -> dict[str, Entry]:
     return {
         name: Entry(method, (lo * wider, hi * wider), 0, "peer")
         for name, (method, lo, hi) in {
-            "scikit-image TV": (peers.chambolle, 0.2, 5.0),
+            "scikit-image TV": (peers.chambolle, 0.1, 5.0),
             "scikit-image wavelets": (peers.wavelets, 0.2, 5.0),
             "scikit-image wavelets, 16 shifts": (peers.cycled, 0.2, 5.0),
             "scikit-image non-local means": (peers.non_local, 0.1, 5.0),
@@ -75,6 +74,7 @@ def _peers(wider: float) -> dict[str, Entry]:
 
 
 DENOISERS = {  # for A = I
+    "TV, Haar's gradient": Entry(models.haar_variation, SIGMAS, 7),
     "TV, Condat's": Entry(models.condat_variation, SIGMAS, 7),
     "soft shrinkage (4.5)": Entry(flows.soft, (0.3, 6.0), 2),
     "hard shrinkage": Entry(flows.hard, (0.5, 6.0), 2),

@@ -9,6 +9,8 @@ Paper: (3.3), (4.4)-(4.7), Section 3.  Notebook: 14.
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from companion import (
@@ -113,16 +115,16 @@ def curvature(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tens
 # ---- holes ------------------------------------------------------------------------------------------------------
 
 
-def harmonic(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
+def harmonic(f: Tensor, A: Any, sigma: float, weight: float) -> Tensor:
     """Laplace u = 0 in the hole, u = f elsewhere: the limit of the heat flow.   Section 3"""
     return DiffusionInpainting(A.m).fill(f)
 
 
-def transport(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
+def transport(f: Tensor, A: Any, sigma: float, weight: float) -> Tensor:
     """From there u_t = grad-perp u . grad(Laplace u) in the hole, 10 times 15 steps and 2 of curvature.   [12]"""
     return run(TransportInpainting(A.m), harmonic(f, A, sigma, weight), k=10).u
 
 
-def navier_stokes(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
+def navier_stokes(f: Tensor, A: Any, sigma: float, weight: float) -> Tensor:
     """From there 10 steps of the vorticity, nu = 1, image by image.   [12]"""
     return run(NavierStokesInpainting(A.m, nu=1.0), harmonic(f, A, sigma, weight), k=10).u

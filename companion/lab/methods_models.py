@@ -5,7 +5,7 @@ What is fixed beforehand was chosen on training photographs:
     W        undecimated linear B-splines, 2 levels (shrinkage in one step: 3); lambda = weight sigma |q_{ell,l}| for
              each band, a multiple of the noise's deviation in it, and 0 on the average (synthesis: a price of 1/20)
     nu       weight sigma, for the total variations; alpha = weight (10 sigma)^2 for Tikhonov
-    steps    K each, of ADMM, FISTA with restart or PDHG, no rule to stop
+    steps    K = 60 of ADMM or of FISTA with restart, and of SplitBregman, 2 K of PDHG, no rule to stop
 
 Paper: Sections 1-3.  Notebook: 14.
 """
@@ -49,9 +49,9 @@ LEVELS = 2
 K = 60
 
 
-def solved(problem: Problem, A: LinearOperator, k: int = K) -> Tensor:
-    """k steps of ADMM for a tight K; 2 k of PDHG for another K, and for CT, where A^T A has no closed form."""
-    tomography = isinstance(A, Radon)
+def solved(problem: Problem, A: LinearOperator, times: int = 1) -> Tensor:
+    """K steps of ADMM where K is tight, of SplitBregman where A = I; 2 K of PDHG else, and for CT; times a factor."""
+    k, tomography = times * K, isinstance(A, Radon)
     u0 = problem.decode(problem.E.domain())
     if problem.K.tight and not tomography:
         return run(ADMM(problem), u0, k=k).u
@@ -98,11 +98,14 @@ def by_synthesis(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> T
 
 
 def accelerated(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
-    """(4.7): isotropic shrinkage at an extrapolated picture, then a step mu = 1/(2 |A|^2) towards the data.   (4.7)"""
+    """(4.7): isotropic shrinkage at an extrapolated picture, then a step mu = 1/(10 |A|^2) towards the data.   (4.7)
+
+    Thresholds mu weight sigma on the finest level, 0.3 of it on the next.
+    """
     W = frame()
     square = float(A.norm(A.adjoint(f))) ** 2
-    mu = 0.5 / square
-    lam = mu * weight * sigma * torch.tensor([1.0, 0.5]).reshape(-1, 1, 1, 1)
+    mu = 0.1 / square
+    lam = mu * weight * sigma * torch.tensor([1.0, 0.3]).reshape(-1, 1, 1, 1)
     return run(Accelerated(W, IsotropicSoft(lam, W), A, f, mu=mu, restart=True), A.adjoint(f) / square, k=K).u
 
 
@@ -123,17 +126,18 @@ def condat_variation(f: Tensor, A: LinearOperator, sigma: float, weight: float) 
 
 def generalised(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
     """min 1/2 |A u - f|^2 + TGV(u), alpha_1 = weight sigma, alpha_0 = 2 alpha_1.   [18]"""
-    return solved(TGV(A, f, weight * sigma, 2 * weight * sigma), A, 2 * K)
+    return solved(TGV(A, f, weight * sigma, 2 * weight * sigma), A, times=2)
 
 
 def smooth_pieces(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
     """Squares of W u off the edges, lengths on them; an edge is where the details exceed sigma/2.   [26]
 
-    gamma = weight sigma on the finest level and 0.5 of it on the next, where the edges begin at sigma/4.
+    gamma = weight sigma on the finest level and 0.3 of it on the next, where the edges begin at 0.3 sigma/2.
     """
     W = frame()
-    gamma = torch.tensor([1.0, 0.5]) * weight * sigma
-    lam = (gamma / (torch.tensor([0.5, 0.25]) * sigma)).sqrt()  # an edge: s > gamma / lam^2
+    levels = torch.tensor([1.0, 0.3]) * sigma
+    gamma = weight * levels
+    lam = (gamma / (0.5 * levels)).sqrt()  # an edge: s > gamma / lam^2
     return solved(piecewise_smooth(A, f, W, lam, gamma), A)
 
 

@@ -33,7 +33,9 @@ def chambolle(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tens
     """scikit-image's total variation, after the linear start; weight in units of sigma, at most 200 steps."""
     from skimage.restoration import denoise_tv_chambolle
 
-    return each(start(f, A), lambda v: denoise_tv_chambolle(v, weight=weight * sigma, eps=1e-5, max_num_iter=200))
+    return each(
+        start(f, A, sigma), lambda v: denoise_tv_chambolle(v, weight=weight * sigma, eps=1e-5, max_num_iter=200)
+    )
 
 
 def wavelets(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
@@ -41,7 +43,7 @@ def wavelets(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tenso
     from skimage.restoration import denoise_wavelet
 
     options: Any = {"wavelet": "db2", "method": "BayesShrink", "mode": "soft", "rescale_sigma": False}
-    return each(start(f, A), lambda v: denoise_wavelet(v, sigma=weight * sigma, **options))
+    return each(start(f, A, sigma), lambda v: denoise_wavelet(v, sigma=weight * sigma, **options))
 
 
 def cycled(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
@@ -58,7 +60,7 @@ def cycled(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
         )
         return sum(moved) / len(shifts)
 
-    return each(start(f, A), restore)
+    return each(start(f, A, sigma), restore)
 
 
 def non_local(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
@@ -67,7 +69,7 @@ def non_local(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tens
 
     known = sigma if isinstance(A, Identity) else 0.0
     options: Any = {"patch_size": 5, "patch_distance": 6, "sigma": known, "fast_mode": True}
-    return each(start(f, A), lambda v: denoise_nl_means(v, h=weight * sigma, **options))
+    return each(start(f, A, sigma), lambda v: denoise_nl_means(v, h=weight * sigma, **options))
 
 
 def bilateral(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
@@ -82,17 +84,17 @@ def bm3d(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
     """BM3D for noise of deviation weight sigma, after the linear start."""
     from bm3d import bm3d as restore
 
-    return each(start(f, A), lambda v: restore(v, weight * sigma))
+    return each(start(f, A, sigma), lambda v: restore(v, weight * sigma))
 
 
-def wiener(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
+def wiener(f: Tensor, A: Any, sigma: float, weight: float) -> Tensor:
     """scikit-image's unsupervised Wiener filter, which finds its own weight."""
     from skimage.restoration import unsupervised_wiener
 
     return each(f, lambda v: unsupervised_wiener(v, A.kernel.double().numpy(), rng=0, clip=False)[0])
 
 
-def richardson_lucy(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
+def richardson_lucy(f: Tensor, A: Any, sigma: float, weight: float) -> Tensor:
     """scikit-image's Richardson-Lucy iteration, weight (rounded) steps."""
     from skimage.restoration import richardson_lucy as lucy
 
@@ -100,14 +102,14 @@ def richardson_lucy(f: Tensor, A: LinearOperator, sigma: float, weight: float) -
     return each(f, lambda v: lucy(v.clip(1e-6), A.kernel.double().numpy(), num_iter=steps, clip=False))
 
 
-def biharmonic(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
+def biharmonic(f: Tensor, A: Any, sigma: float, weight: float) -> Tensor:
     """scikit-image's biharmonic continuation of the known pixels."""
     from skimage.restoration import inpaint_biharmonic
 
     return each(f, lambda v: inpaint_biharmonic(v, ~A.m.bool().numpy()))
 
 
-def sart(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
+def sart(f: Tensor, A: Any, sigma: float, weight: float) -> Tensor:
     """scikit-image's simultaneous algebraic reconstruction, weight (rounded) sweeps, relaxation 0.15."""
     from scipy.interpolate import CubicSpline
     from skimage.transform import iradon_sart
@@ -117,11 +119,11 @@ def sart(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
         moved = [
             CubicSpline(A.s.numpy(), row)(at(t)) for t, row in zip(np.deg2rad(A.angles.numpy()), rows, strict=True)
         ]
-        g, u = np.array(moved).T / A.h, None
-        side = g.shape[0]
+        g = np.array(moved).T / A.h
+        u: Picture = None
         for _ in range(max(1, round(weight))):
             u = iradon_sart(g, A.angles.numpy(), image=u)
-        low = (side - A.n) // 2
+        low = (g.shape[0] - A.n) // 2
         return u[low : low + A.n, low : low + A.n]
 
     return each(f, restore)

@@ -1,6 +1,7 @@
 r"""The linear start: a picture from the data by nothing but a linear map, of which the leaderboard measures the gain.
 
-    A = I, blur    f itself
+    A = I          f itself
+    blur           (A^T A + sigma I)^{-1} A^T f
     mask           the harmonic continuation: Laplace u = 0 where nothing is known
     k-space        zero filling, A^T f
     projections    filtered back-projection with the ramp of Ramachandran and Lakshminarayanan
@@ -19,12 +20,14 @@ from torch import Tensor
 from companion.flows.inpainting import DiffusionInpainting
 from companion.operators.fourier import PartialFourier
 from companion.operators.linear import LinearOperator
-from companion.operators.measure import Mask
+from companion.operators.measure import Blur, Mask
 from companion.operators.radon import Radon
 
 
-def start(f: Tensor, A: LinearOperator, sigma: float = 0.0, weight: float = 1.0) -> Tensor:
-    """The linear start of the data f of A; sigma and weight make a method of it, and are not used."""
+def start(f: Tensor, A: LinearOperator, sigma: float, weight: float = 1.0) -> Tensor:
+    """The linear start of the data f of A; the weight makes a method of it, and is not used."""
+    if isinstance(A, Blur):
+        return A.normal_solve(A.adjoint(f), sigma)
     if isinstance(A, Mask):
         return DiffusionInpainting(A.m).fill(f)
     if isinstance(A, Radon):
