@@ -45,12 +45,12 @@ SETTINGS: dict[str, dict] = {  # rate: {part of the parameter's name: rate}, the
     "PDHG, frame": {"steps": 100, "batch": 4, "crop": 64, "rate": {"": 0.1}},
     "PDHG, TV": {"steps": 150, "batch": 4, "crop": 64, "rate": {"": 0.1}},
     "learned diffusion": {"steps": 500, "batch": 8, "crop": 64, "rate": {"": 0.02}},
-    "learned TV": {"steps": 100, "batch": 8, "crop": 32, "rate": {"": 0.01}},
+    "learned TV": {"steps": 60, "batch": 8, "crop": 32, "rate": {"": 0.01}},
     "moving endpoint": {"steps": 500, "batch": 8, "crop": 48, "rate": {"": 0.002}, "clip": 1.0},
     "residual net": {"steps": 700, "batch": 8, "crop": 64, "rate": {"": 0.002}},
     "residual net, blind": {"steps": 700, "batch": 8, "crop": 64, "rate": {"": 0.002}},
 }
-POLICY = {"steps": 80, "batch": 4, "crop": 128, "rate": 0.005}
+POLICY = {"orbits": 24, "steps": 240, "batch": 4, "crop": 128, "rate": 0.01}
 ORBIT = 10  # steps of the moving endpoint that are trained
 
 
@@ -97,7 +97,7 @@ def mean(values: dict[str, float]) -> float:
 
 def setting(name: str, task_name: str) -> dict:
     """What a training is made with."""
-    s = dict(SETTINGS[name])
+    s = SETTINGS[name] | ({"policy": POLICY} if name == "moving endpoint" else {})
     if not task_name.startswith("denoise"):
         s |= {"batch": s["batch"] // 4, "crop": 128}
         s["steps"] //= 2 if name == "residual net" else 1
@@ -169,15 +169,19 @@ def learn_endpoint(net: MovingEndpoint, crops: Crops, s: dict, seed: int) -> lis
         return (l[1:].amin(0) + 0.1 * l.mean(0)).log().mean()
 
     losses = fit(net.unit, restore, s["steps"], s["rate"], s["clip"])
-    large = Crops(POLICY["crop"], POLICY["batch"], seed + 1)
+    return losses + learn_policy(net, Crops(POLICY["crop"], POLICY["batch"], seed + 1))
 
-    def stop(k: int) -> Tensor:
-        u = large()
+
+def learn_policy(net: MovingEndpoint, crops: Crops) -> list[float]:
+    """Some orbits of the unit, and on them where to stop."""
+    orbits = []
+    for _ in range(POLICY["orbits"]):
+        u = crops()
         with torch.no_grad():
-            states = orbit(net.unit, large.noisy(u, LEVELS), net.K)
-        return stop_loss(net.policy, states, 10 * errors(states, u).log10())
-
-    return losses + fit(net.policy, stop, POLICY["steps"], {"": POLICY["rate"]})
+            states = orbit(net.unit, crops.noisy(u, LEVELS), net.K)
+        orbits.append((states, 10 * errors(states, u).log10()))
+    loss = lambda k: stop_loss(net.policy, *orbits[k % len(orbits)])  # noqa: E731
+    return fit(net.policy, loss, POLICY["steps"], {"": POLICY["rate"]})
 
 
 def measured(name: str, net: nn.Module, names: Sequence[str], all_tasks: dict[str, Task]) -> dict:

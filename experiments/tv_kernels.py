@@ -27,7 +27,7 @@ from companion.lab.results import store
 from companion.lab.trained import WEIGHTS
 
 NU, N, K, SEED = 0.5, 24, 150, 0
-SETTINGS = {"nu": NU, "n": N, "k": K, "steps": 120, "rate": {"": 0.02}, "sub": 8}
+SETTINGS = {"nu": NU, "n": N, "k": K, "steps": 60, "rate": {"": 0.02}, "sub": 8}
 LEARNED = ((1, 0), (0, 1), (1, 1), (2, 1), (1, 2))  # and mirrored
 SCORED = ((1, 0), (4, 1), (3, 1), (2, 1), (3, 2), (1, 1), (2, 3), (1, 2), (1, 3), (0, 1))
 SCORED += ((-1, 3), (-1, 2), (-2, 3), (-1, 1), (-3, 2), (-2, 1), (-3, 1))
