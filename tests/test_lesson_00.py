@@ -51,7 +51,7 @@ def homes() -> dict[str, int]:
     found = {}
     for item, where in covered().items():
         counts = {int(place[10:12]): len(names) for place, names in where.lessons.items() if "/00_" not in place}
-        found[item] = min(lesson for lesson, count in counts.items() if 2 * count >= max(counts.values()))
+        found[item] = min(lesson for lesson, count in counts.items() if 3 * count >= max(counts.values()))
     return found
 
 

@@ -90,9 +90,9 @@ def _count(names: str) -> int:
 
 
 def home(item: str) -> int:
-    """The first lesson with at least half as many claims about an item as any; 00, which only greets them, aside."""
+    """The first lesson with at least a third as many claims about an item as any; 00, which only greets them, aside."""
     lessons = {lesson: count for lesson, count in claimed()[item].items() if lesson}
-    return min(lesson for lesson, count in lessons.items() if 2 * count >= max(lessons.values()))
+    return min(lesson for lesson, count in lessons.items() if 3 * count >= max(lessons.values()))
 
 
 def at_home(number: int) -> list[str]:
