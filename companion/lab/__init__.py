@@ -2,7 +2,8 @@
 
     from companion.lab import camera, claim, live, show
 
-    images    camera, phantom, mr_slice, step_and_ramp, texture, fur, colour, volume, photographs, credits
+    images    camera, phantom, mr_slice, step_and_ramp, texture, fur, colour, volume, photographs
+    credits   credits                                      where they come from
     quality   psnr, ssim, best_weight
     show      show, pictures, plots, style, sentence         a figure and its sentence
     figures   curves, stems, stacked, bars, loglog           plots in one line
@@ -27,13 +28,13 @@ them.
 """
 
 from companion.lab.check import claim, exercise
+from companion.lab.credits import credits
 from companion.lab.datasets import Split, Trajectories, digits, lorenz, mnist1d, pendulum
 from companion.lab.diagnose import adjoint_gap, same
 from companion.lab.figures import bars, curves, loglog, stacked, stems
 from companion.lab.images import (
     camera,
     colour,
-    credits,
     ellipses,
     fur,
     mr_slice,

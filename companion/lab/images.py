@@ -3,7 +3,7 @@ r"""The signals of the course: one 1-D signal, one photograph, one phantom, and 
 Every function returns a float64 tensor with values in [0, 1], the same on every machine, and a fresh one at every
 call. Grey pictures are (n, n), colour pictures (3, n, n), the volume is (n, n, n). Photographs ship inside
 scikit-image, the MR slice inside nibabel, the phantoms and the 1-D signal are generated: nothing is downloaded.
-`credits()` says where each comes from and under which licence.
+CREDITS says where each comes from and under which licence; `credits()` of credits.py shows it with the other pictures'.
 
 Shrinking is an exact area average: pixel i of n holds the mean of the picture over [i N/n, (i+1) N/n).
 
@@ -19,8 +19,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-
-from companion.lab.table import Table
 
 # Toft's table, the Shepp-Logan phantom in better contrast:
 # amplitude in tenths, semi-axes a and b, centre x and y, angle in degrees
@@ -47,7 +45,7 @@ _PHOTOGRAPHS = {
     "rocket": "a rocket on its launch pad at dusk, between four masts",
     "coins": "Greek coins from Pompeii on a grey ground",
 }
-_CREDITS = {  # signal: (what, origin, licence), as the documentation of scikit-image and nibabel states them
+CREDITS = {  # signal: (what, origin, licence), as the documentation of scikit-image and nibabel states them
     "camera": (_PHOTOGRAPHS["camera"], "photograph by Lav Varshney", "CC0"),
     "astronaut": (_PHOTOGRAPHS["astronaut"], "NASA Great Images database", "public domain"),
     "coffee": (_PHOTOGRAPHS["coffee"], "photograph by Rachel Michetti, courtesy of Pikolo Espresso Bar", "CC0"),
@@ -66,18 +64,6 @@ _CREDITS = {  # signal: (what, origin, licence), as the documentation of scikit-
     "volume": ("a head, ten ellipsoids", "generated", "none needed"),
     "step_and_ramp": ("a 1-D signal with two jumps, a kink and a bump", "generated", "none needed"),
 }
-
-
-def credits() -> Table:
-    """Where each signal comes from and its licence: rows with the keys signal, what, origin, licence.
-
-    >>> credits()[0]["licence"]
-    'CC0'
-    """
-    from companion.lab import photos, segment
-
-    known = photos.CREDITS | segment.CREDITS | _CREDITS
-    return Table({"signal": k, "what": v[0], "origin": v[1], "licence": v[2]} for k, v in known.items())
 
 
 def step_and_ramp(n: int = 256) -> Float[Tensor, "n"]:
