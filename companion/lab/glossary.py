@@ -166,8 +166,8 @@ GLOSSARY = tuple(
         ),
         15: (
             ("", "segmentation", "image segmentation", "图像分割"),
-            ("", "surface_model", "surface reconstruction", "曲面重建"),
-            (r"\chi", "", "characteristic function of a set", "集合的特征函数"),
+            ("", "smooth_model", "surface reconstruction", "曲面重建"),
+            (r"\mathbf 1_S", "", "indicator (characteristic function) of a set", "集合的示性函数（特征函数）"),
         ),
     }.items()
     for row in rows
