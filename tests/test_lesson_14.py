@@ -62,10 +62,10 @@ DEFECT: dict[str, Callable] = {
     "right": by_diagonals,
     "the first condition alone": lambda Q: by_diagonals(Q, signs=False),
     "the larger of the two": lambda Q: by_diagonals(Q, add=True),
-    "not Q Q^T": lambda Q: float((Q @ Q.T - torch.eye(3, dtype=f64)).abs().max()),
-    "sums along its diagonals": lambda Q: float((Q.T @ Q - torch.eye(3, dtype=f64)).abs().max()),
+    "orthonormal rows": lambda Q: float((Q @ Q.T - torch.eye(3, dtype=f64)).abs().max()),
+    "or columns are not asked": lambda Q: float((Q.T @ Q - torch.eye(3, dtype=f64)).abs().max()),
     "it is 0 for a tight bank": lambda Q: 0.1,
-    "must be a number": lambda Q: "0",
+    "must be a number": lambda Q: "zero",
 }
 
 
@@ -134,7 +134,7 @@ def cosines(f: Tensor, A: object, sigma: float, weight: float) -> Tensor:
 
 LINES: dict[str, Callable] = {
     "right": cosines,
-    "asked for are 27.5": lambda f, A, sigma, weight: f,
+    "asked for are 27.8": lambda f, A, sigma, weight: f,
     "gives a picture for every picture": lambda f, A, sigma, weight: f[..., 1:],
     "finite": lambda f, A, sigma, weight: f * math.nan,
     "ZeroDivisionError": lambda f, A, sigma, weight: f / 0 if isinstance(f, int) else 1 / 0,

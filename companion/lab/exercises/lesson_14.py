@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from companion.lab.exercises.lesson_09 import judge
 from companion.lab.leaderboard import entry, rows
 
 f64 = torch.float64
+ROWS = "orthonormal rows or columns are not asked for; sums along the diagonals of Q^T Q are, with and without signs"
 
 
 @exercise(
@@ -73,7 +75,7 @@ def rotated(Q: Tensor, seed: int) -> Tensor:
 
 def banks() -> dict[str, Tensor]:
     """Filters with three taps as rows: a tight bank, the same mixed, one that meets the first condition only, none."""
-    linear = torch.stack([torch.as_tensor(q.taps, dtype=f64) for q in bspline(2)])
+    linear = torch.tensor(np.array([q.taps for q in bspline(2)]), dtype=f64)
     even = torch.eye(3, dtype=f64) / 3**0.5
     return {
         "the linear splines": linear,
@@ -115,10 +117,8 @@ def defect(answer: Callable[..., Any]) -> str | None:
             second: "this is the second condition alone",
             max(first, second + 1): "delta_n stands in the first condition only",
             first + second: "the larger of the two, not their sum",
-            float((Q @ Q.T - torch.eye(len(Q), dtype=f64)).abs().max()): "this asks whether the rows are orthonormal; "
-            "the conditions are about Q^T Q, not Q Q^T",
-            float((Q.T @ Q - torch.eye(Q.shape[1], dtype=f64)).abs().max()): "Q^T Q = I is not asked: sums along its "
-            "diagonals are",
+            float((Q @ Q.T - torch.eye(len(Q), dtype=f64)).abs().max()): ROWS,
+            float((Q.T @ Q - torch.eye(Q.shape[1], dtype=f64)).abs().max()): ROWS,
         }, "it is 0 for a tight bank" if first + second < 1e-9 else "")  # fmt: skip
         if words:
             return f"for {name}: {words}"
@@ -195,7 +195,7 @@ def rescaled(answer: Callable[..., Any]) -> str | None:
     return None
 
 
-LEAST = 27.5  # dB: what this asks for on "denoise .1"
+LEAST = 27.8  # dB: what this asks for on "denoise .1", above total variation
 
 
 @exercise(
@@ -209,7 +209,7 @@ LEAST = 27.5  # dB: what this asks for on "denoise .1"
     praise="the weight was chosen on the four training photographs, and the line is yours",
 )
 def line(answer: Callable[..., Any]) -> str | None:
-    """A method of at least 27.5 dB on "denoise .1", by the leaderboard's procedure."""
+    """A method of at least 27.8 dB on "denoise .1", by the leaderboard's procedure."""
     try:
         row = entry("yours", answer, "denoise .1", span=(0.2, 8.0))
     except ValueError as error:
