@@ -17,6 +17,7 @@ writes experiments/results/leaderboard.json after every line, and docs/leaderboa
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -43,10 +44,13 @@ def results() -> dict[str, dict[str, dict]]:
 
 
 def keep(row: Row) -> None:
-    """Store a line."""
-    table, numbers = results(), row._asdict()
-    table[numbers.pop("task")][numbers.pop("name")] = numbers
-    store(__file__, table, chosen_on=list(CHOSEN_ON), factor=FACTOR, seeds=[0, 1])
+    """Store a line; one process at a time, since several may run side by side."""
+    RESULTS.parent.mkdir(exist_ok=True)
+    with (RESULTS.parent / "leaderboard.partial").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        table, numbers = results(), row._asdict()
+        table[numbers.pop("task")][numbers.pop("name")] = numbers
+        store(__file__, table, chosen_on=list(CHOSEN_ON), factor=FACTOR, seeds=[0, 1])
 
 
 def absent(task: Task) -> list[str]:

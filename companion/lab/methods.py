@@ -50,11 +50,11 @@ def _models(span: Span) -> dict[str, Entry]:
         "Tikhonov": Entry(models.smooth, (0.01, 10.0), 1),
         "analysis (2.5)": Entry(models.by_analysis, span, 4),
         "balanced (2.4)": Entry(models.by_balance, span, 4),
-        "synthesis (2.6)": Entry(models.by_synthesis, span, 4),
+        "synthesis (2.6)": Entry(models.by_synthesis, (span[0] / 3, 2 * span[1]), 4),
         "TV (3.2)": Entry(models.total_variation, span, 5),
         "TGV": Entry(models.generalised, span, 5),
-        "piecewise smooth [26]": Entry(models.smooth_pieces, (span[0] / 10, span[1]), 5),
-        "Ambrosio-Tortorelli": Entry(models.free_edges, (0.03, 10.0), 5),
+        "piecewise smooth [26]": Entry(models.smooth_pieces, (span[0] / 10, 5 * span[1]), 5),
+        "Ambrosio-Tortorelli": Entry(models.free_edges, (0.03, 30.0), 5),
         "accelerated shrinkage (4.7)": Entry(models.accelerated, span, 9),
     }
 
@@ -68,7 +68,7 @@ def _peers(wider: float) -> dict[str, Entry]:
             "scikit-image wavelets": (peers.wavelets, 0.2, 5.0),
             "scikit-image wavelets, 16 shifts": (peers.cycled, 0.2, 5.0),
             "scikit-image non-local means": (peers.non_local, 0.1, 5.0),
-            "BM3D": (peers.bm3d, 0.5, 3.0),
+            "BM3D": (peers.bm3d, 0.3, 3.0),
         }.items()
     }
 

@@ -30,6 +30,7 @@ from companion import (
     Interpolation,
     IsotropicSoft,
     LinearOperator,
+    Mask,
     Problem,
     Radon,
     SplitBregman,
@@ -44,15 +45,22 @@ from companion import (
     tikhonov,
     tv,
 )
+from companion.lab.methods_start import start
 
 LEVELS = 2
 K = 60
 
 
-def solved(problem: Problem, A: LinearOperator, times: int = 1) -> Tensor:
+def first(f: Tensor, A: LinearOperator, sigma: float) -> Tensor:
+    """What a solver starts from: A^T f; for the mask the harmonic continuation, for CT Tikhonov's picture, weight 1."""
+    if isinstance(A, Radon):
+        return smooth(f, A, sigma, 1.0)
+    return start(f, A, sigma) if isinstance(A, Mask) else A.adjoint(f)
+
+
+def solved(problem: Problem, A: LinearOperator, u0: Tensor, times: int = 1) -> Tensor:
     """K steps of ADMM where K is tight, of SplitBregman where A = I; 2 K of PDHG else, and for CT; times a factor."""
     k, tomography = times * K, isinstance(A, Radon)
-    u0 = problem.decode(problem.E.domain())
     if problem.K.tight and not tomography:
         return run(ADMM(problem), u0, k=k).u
     if isinstance(A, Identity) and not isinstance(problem, TGV):
@@ -78,14 +86,14 @@ def smooth(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
 def by_analysis(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
     """min 1/2 |A u - f|^2 + |lam . W u|_1.   (2.5)"""
     W = frame()
-    return solved(analysis(A, f, W, prices(W, weight * sigma)), A)
+    return solved(analysis(A, f, W, prices(W, weight * sigma)), A, first(f, A, sigma))
 
 
 def by_balance(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
     """min 1/2 |A W^T d - f|^2 + kappa/2 |(I - W W^T) d|^2 + |lam . d|_1, kappa = 1.   (2.4)"""
     W = frame()
     problem = balanced(A, f, W, prices(W, weight * sigma), kappa=1.0)
-    return run(FISTA(problem, restart=True), problem.decode(problem.E.domain()), k=K).u
+    return run(FISTA(problem, restart=True), first(f, A, sigma), k=K).u
 
 
 def by_synthesis(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
@@ -94,7 +102,7 @@ def by_synthesis(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> T
     lam = prices(W, weight * sigma)
     lam[0] = lam[1:].mean() / 20
     problem = synthesis(A, f, W, lam)
-    return run(FISTA(problem, restart=True), problem.decode(problem.E.domain()), k=2 * K).u
+    return run(FISTA(problem, restart=True), first(f, A, sigma), k=2 * K).u
 
 
 def accelerated(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
@@ -106,17 +114,20 @@ def accelerated(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Te
     square = float(A.norm(A.adjoint(f))) ** 2
     mu = 0.1 / square
     lam = mu * weight * sigma * torch.tensor([1.0, 0.3]).reshape(-1, 1, 1, 1)
-    return run(Accelerated(W, IsotropicSoft(lam, W), A, f, mu=mu, restart=True), A.adjoint(f) / square, k=K).u
+    return run(Accelerated(W, IsotropicSoft(lam, W), A, f, mu=mu, restart=True), first(f, A, sigma), k=K).u
 
 
 def total_variation(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
-    """min nu TV(u) + 1/2 |A u - f|^2, forward differences.   (3.2)"""
-    return solved(tv(A, f, weight * sigma), A)
+    """min nu TV(u) + 1/2 |A u - f|^2, forward differences; CT: a quarter of PDHG's usual ratio, 4 K steps.   (3.2)"""
+    problem, times = tv(A, f, weight * sigma), 1
+    if isinstance(A, Radon) and problem.ratio:
+        problem.ratio, times = problem.ratio / 4, 2
+    return solved(problem, A, first(f, A, sigma), times)
 
 
 def haar_variation(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
     """The same with the gradient of Haar's filters: diagonal differences, nearer to isotropy.   (3.2), (4.2)"""
-    return solved(tv(A, f, weight * sigma, haar_gradient()), A)
+    return solved(tv(A, f, weight * sigma, haar_gradient()), A, first(f, A, sigma))
 
 
 def condat_variation(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
@@ -126,7 +137,7 @@ def condat_variation(f: Tensor, A: LinearOperator, sigma: float, weight: float) 
 
 def generalised(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
     """min 1/2 |A u - f|^2 + TGV(u), alpha_1 = weight sigma, alpha_0 = 2 alpha_1.   [18]"""
-    return solved(TGV(A, f, weight * sigma, 2 * weight * sigma), A, times=2)
+    return solved(TGV(A, f, weight * sigma, 2 * weight * sigma), A, first(f, A, sigma), times=2)
 
 
 def smooth_pieces(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
@@ -138,7 +149,7 @@ def smooth_pieces(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> 
     levels = torch.tensor([1.0, 0.3]) * sigma
     gamma = weight * levels
     lam = (gamma / (0.5 * levels)).sqrt()  # an edge: s > gamma / lam^2
-    return solved(piecewise_smooth(A, f, W, lam, gamma), A)
+    return solved(piecewise_smooth(A, f, W, lam, gamma), A, first(f, A, sigma))
 
 
 def free_edges(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
