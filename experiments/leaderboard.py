@@ -20,6 +20,8 @@ import argparse
 import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -37,6 +39,15 @@ RESULTS = Path(__file__).parent / "results" / "leaderboard.json"
 TABLES = Path(__file__).parents[1] / "docs" / "leaderboard.md"
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """One process at a time reads or writes the results, since several may run side by side."""
+    RESULTS.parent.mkdir(exist_ok=True)
+    with (RESULTS.parent / "leaderboard.partial").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def results() -> dict[str, dict[str, dict]]:
     """{task: {method: numbers}} as stored."""
     stored = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
@@ -44,10 +55,8 @@ def results() -> dict[str, dict[str, dict]]:
 
 
 def keep(row: Row) -> None:
-    """Store a line; one process at a time, since several may run side by side."""
-    RESULTS.parent.mkdir(exist_ok=True)
-    with (RESULTS.parent / "leaderboard.partial").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """Store a line."""
+    with alone():
         table, numbers = results(), row._asdict()
         table[numbers.pop("task")][numbers.pop("name")] = numbers
         store(__file__, table, chosen_on=list(CHOSEN_ON), factor=FACTOR, seeds=[0, 1])
@@ -86,7 +95,8 @@ def main() -> None:
         for name in absent(task):
             print(f"{task.name:12} absent: {name}", flush=True)
         for name, e in wanted(task, args).items():
-            old = results()[task.name].get(name)
+            with alone():
+                old = results()[task.name].get(name)
             if args.timing:
                 if old is None:
                     continue
@@ -103,7 +113,8 @@ def main() -> None:
                 f"weight {row.weight}{' AT THE EDGE' if edge else ''}",
                 flush=True,
             )
-    TABLES.write_text(page(), encoding="utf-8")
+    with alone():
+        TABLES.write_text(page(), encoding="utf-8")
 
 
 def page() -> str:
