@@ -1,5 +1,6 @@
 """Lesson 14: what its checks say to right and wrong answers, and what its explorer shows."""
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -39,7 +40,10 @@ def test_a_number_between_bounds(words: str) -> None:
 
 def test_the_logistic_curve_obeys_its_equation() -> None:
     """dv/dtheta = v (1 - v/b) by differences."""
-    v = lambda t: BETWEEN["right"](torch.tensor(t, dtype=f64), 0.3, 2.0)
+
+    def v(t: float) -> torch.Tensor:
+        return BETWEEN["right"](torch.tensor(t, dtype=f64), 0.3, 2.0)
+
     for t in (-1.0, 0.0, 2.0):
         slope = (v(t + 1e-5) - v(t - 1e-5)) / 2e-5
         assert float(slope) == pytest.approx(float(v(t) * (1 - v(t) / 2)), rel=1e-7)
@@ -89,7 +93,7 @@ def worth(l: list, c: float, sign: float = 1.0) -> list:
 VALUES: dict[str, Callable] = {
     "right": worth,
     "a loss that falls is a reward": lambda l, c: worth(l, c, -1.0),
-    "the reward of one step": lambda l, c: [a - b - c for a, b in zip(l, l[1:], strict=False)],
+    "the reward of one step": lambda l, c: [a - b - c for a, b in itertools.pairwise(l)],
     "not Q_{k+1}": lambda l, c: [a - l[-1] - c * (len(l) - 1 - k) for k, a in enumerate(l[:-1])],
     "Q_0 comes first": lambda l, c: worth(l, c)[::-1],
     "the cost c of a step is missing": lambda l, c: worth(l, 0.0),

@@ -54,7 +54,7 @@ class From(Unrolled):
     """run(layers, start(f)).u: an unrolled solver that begins at start(f) and not at A^T f."""
 
     def __init__(self, net: Unrolled, start: nn.Module):
-        super().__init__(list(net.maps))
+        super().__init__([*net.maps])
         self.start = start
 
     @contextmanager
@@ -116,6 +116,7 @@ class ResidualNet(nn.Module):
         self.C_in, self.C_out = nn.Conv2d(4, width, 3, padding=1), nn.Conv2d(width, 4, 3, padding=1)
         self.blocks = nn.ModuleList(Euler(Convolutions(width), 1.0) for _ in range(n))
         nn.init.zeros_(self.C_out.weight)
+        assert self.C_out.bias is not None
         nn.init.zeros_(self.C_out.bias)
 
     def forward(self, f: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
