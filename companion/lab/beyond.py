@@ -167,16 +167,15 @@ def denoisers(sigma: float) -> dict[str, Method]:
 
     Chambolle's iteration ends at eps = 1e-5: at its default it stops so early that the best weight means little.
     """
-    import numpy as np
-    from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 
-    def peer(function: Callable[..., np.ndarray], **options: object) -> Callable[[Tensor, float], Tensor]:
-        return lambda f, w: torch.from_numpy(np.asarray(function(f.numpy(), w, **options)))
+    def total_variation(f: Tensor, w: float) -> Tensor:
+        from skimage.restoration import denoise_tv_chambolle
 
-    def slices(f: Tensor, w: float) -> Tensor:
-        return torch.stack([torch.from_numpy(denoise_tv_chambolle(u.numpy(), w, eps=1e-5)) for u in f])
+        return torch.from_numpy(denoise_tv_chambolle(f.numpy(), w, eps=1e-5))
 
     def similar(f: Tensor, w: float) -> Tensor:
+        from skimage.restoration import denoise_nl_means
+
         u = denoise_nl_means(f.numpy(), patch_size=3, patch_distance=3, h=w * sigma, sigma=sigma, fast_mode=True)
         return torch.from_numpy(u)
 
@@ -186,8 +185,8 @@ def denoisers(sigma: float) -> dict[str, Method]:
         for dim in (2, 3)
     }
     return frames | {
-        "TV, 2-D": Method(slices, 1e-3, 1.0),
-        "TV, 3-D": Method(peer(denoise_tv_chambolle, eps=1e-5), 1e-3, 1.0),
+        "TV, 2-D": Method(lambda f, w: torch.stack([total_variation(u, w) for u in f]), 1e-3, 1.0),
+        "TV, 3-D": Method(total_variation, 1e-3, 1.0),
         "non-local means, 3-D": Method(similar, 0.05, 2.0),
     }
 

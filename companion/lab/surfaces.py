@@ -50,8 +50,8 @@ def scatter(
     hole   the radius of the ball, whose centre is the point with the largest x + y + z
     """
     generator = torch.Generator().manual_seed(seed)
-    x = 1.9 * torch.rand(30 * count, 3, generator=generator, dtype=torch.float64) - 0.95
-    x = x[F(x).abs() < 0.05]
+    x = torch.rand(30 * count, 3, generator=generator, dtype=torch.float64).mul_(1.9).sub_(0.95)
+    x = torch.cat([part[F(part).abs() < 0.05] for part in x.split(50_000)])
     for _ in range(6):
         value, slope = _slope(F, x)
         x = x - value[:, None] * slope / slope.square().sum(1, keepdim=True).clamp_min(1e-6)
