@@ -8,7 +8,7 @@ weights; who is absent is named.
 
     --methods NAME ...      only those methods
     --kinds KIND ...        only "course", "learned" or "peer"
-    --again                 measure stored lines anew; else they are kept
+    --again                 measure stored lines anew; else they are kept, unless their span has changed
     --timing                only seconds and memory of the stored lines, in one pass
 
 writes experiments/results/leaderboard.json after every line, and docs/leaderboard.md, the same as tables.
@@ -102,7 +102,7 @@ def main() -> None:
                     continue
                 seconds, memory = timed(e.method, task, old["weight"] or 1.0)
                 row = Row(name, task.name, **old | {"seconds": seconds, "memory": memory})
-            elif old is None or args.again:
+            elif old is None or args.again or old.get("span") != (list(e.span) if e.span else None):
                 row = entry(name, e.method, task, e.span, e.parameters, e.kind)
             else:
                 continue

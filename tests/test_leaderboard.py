@@ -105,13 +105,25 @@ def test_seconds_are_those_of_the_processor() -> None:
 
 
 def test_memory_is_counted_and_grows_with_the_picture() -> None:
-    sides = (256, 512, 1024)
-    found = [peak(lambda n=n: sum(torch.ones(n, n) for _ in range(4))) for n in sides]
-    if None in found:
+    def four(n: int) -> Tensor:
+        a, b = torch.ones(n, n), torch.ones(n, n)
+        return (a + b) * b  # four pictures at most at a time, three at the end
+
+    found = {n: peak(lambda n=n: four(n)) for n in (512, 1024, 2048)}
+    if None in found.values():
         pytest.skip("this system does not say how much memory a process had at most")
-    for n, mib in zip(sides[1:], found[1:], strict=True):
-        assert 2 * 4 * n * n / 2**20 <= mib < 4 * 4 * n * n / 2**20 + 4  # float32: two to four pictures at a time
-    assert found[0] > 0
+    for n, mib in found.items():
+        picture = 4 * n * n / 2**20
+        assert 3.9 * picture < mib < 4.2 * picture + 2
+
+
+def test_a_method_with_more_tensors_has_more_memory() -> None:
+    _, one = timed(lambda f, A, sigma, weight: f.clone(), "denoise .1", 1.0)
+    _, many = timed(lambda f, A, sigma, weight: f.expand(400, 128, 128).clone().mean(0), "denoise .1", 1.0)
+    if one is None or many is None:
+        pytest.skip("this system does not say how much memory a process had at most")
+    assert 0 <= one < 3
+    assert 24 < many < 30  # 400 pictures of 1/16 MiB
 
 
 def test_unknown_tasks_are_told_the_nine() -> None:
@@ -180,7 +192,7 @@ def test_every_method_takes_a_batch_and_a_picture(task: str, name: str, monkeypa
     assert v.shape == u.shape
     assert w.shape == u[1].shape
     assert v.dtype == w.dtype == torch.float32
-    assert (v[1] - w).abs().max() < 0.05, "a batch is treated picture by picture, but for the steps of solvers"
+    assert (v[1] - w).abs().mean() < 0.005, "a batch is treated picture by picture, but for the steps of solvers"
 
 
 def test_filtered_back_projection_against_scikit_image() -> None:
@@ -247,6 +259,6 @@ def test_the_figure_names_the_best_of_each_kind() -> None:
     found = rows("deblur")
     fig = leaderboard_figure([*found, found[0]._replace(name="mine", kind="yours")])
     names = {text.get_text().rsplit("  ", 1)[0] for text in fig.axes[0].texts}
-    tops = {best([row for row in found if row.name != "linear start"], kind) for kind in ("course", "learned", "peer")}
-    assert names == {"mine"} | {row.name for row in tops if row}
+    tops = [best([row for row in found if row.name != "linear start"], kind) for kind in ("course", "learned", "peer")]
+    assert names == {"mine", *(row.name for row in tops if row)}
     assert leaderboard.KINDS.keys() >= {row.kind for row in rows()}

@@ -49,6 +49,7 @@ class Row(NamedTuple):
 
     kind    "course", "learned", "peer" or "yours"
     chosen  the mean PSNR on the training photographs at the weight
+    span    where the weight was looked for
     """
 
     name: str
@@ -62,6 +63,7 @@ class Row(NamedTuple):
     weight: float | None
     chosen: float
     pictures: dict[str, float]
+    span: list[float] | None = None
 
 
 def entry(
@@ -101,6 +103,7 @@ def entry(
         parameters=parameters,
         weight=None if span is None else weight,
         chosen=round(chosen, 2),
+        span=list(span) if span else None,
         pictures={picture: round(psnr(v, u), 2) for picture, (v, u) in zip(truth, pairs, strict=True)},
     )
 

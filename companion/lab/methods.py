@@ -59,11 +59,11 @@ def _models(span: Span) -> dict[str, Entry]:
     }
 
 
-def _peers(wider: float) -> dict[str, Entry]:
-    """For pictures; the noise of a linear start may be larger than sigma."""
+def _peers(lo: float, hi: float) -> dict[str, Entry]:
+    """For pictures; what a linear start leaves is larger than sigma, from lo to hi times."""
     return {
-        name: Entry(method, (lo * wider, hi * wider), 0, "peer")
-        for name, (method, lo, hi) in {
+        name: Entry(method, (least * lo, most * hi), 0, "peer")
+        for name, (method, least, most) in {
             "scikit-image TV": (peers.chambolle, 0.1, 5.0),
             "scikit-image wavelets": (peers.wavelets, 0.2, 5.0),
             "scikit-image wavelets, 16 shifts": (peers.cycled, 0.2, 5.0),
@@ -98,13 +98,13 @@ LUCY = {
     "scikit-image Richardson-Lucy": Entry(peers.richardson_lucy, (1.0, 100.0), 0, "peer"),
 }
 BIHARMONIC = {"scikit-image biharmonic": Entry(peers.biharmonic, None, 0, "peer")}
-SART = {"scikit-image SART": Entry(peers.sart, (1.0, 30.0), 0, "peer")}
+SART = {"scikit-image SART": Entry(peers.sart, (1.0, 100.0), 0, "peer")}
 TABLE = {
-    Identity: _models(SIGMAS) | DENOISERS | BILATERAL | _peers(1.0),
-    Blur: _models(SMALL) | LUCY | _peers(1.5),
-    Mask: _models(SMALL) | HOLES | BIHARMONIC | _peers(1.5),
-    PartialFourier: _models(SMALL) | _peers(2.0),
-    Radon: {name: e for name, e in _models(SMALL).items() if "piecewise" not in name} | SART | _peers(15.0),
+    Identity: _models(SIGMAS) | DENOISERS | BILATERAL | _peers(1.0, 1.0),
+    Blur: _models(SMALL) | LUCY | _peers(1.5, 1.5),
+    Mask: _models(SMALL) | HOLES | BIHARMONIC | _peers(1.5, 1.5),
+    PartialFourier: _models(SMALL) | _peers(2.0, 2.0),
+    Radon: {name: e for name, e in _models(SMALL).items() if "piecewise" not in name} | SART | _peers(15.0, 45.0),
 }
 
 
