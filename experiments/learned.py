@@ -1,6 +1,6 @@
 r"""theta <- Adam on mean 10 log_10 |F_theta(f) - u|^2: the nets of lab/trained.py, on the training photographs alone.
 
-    python experiments/learned.py                          all of them, then "generalisation"; about an hour and a half
+    python experiments/learned.py                          all of them; three quarters of an hour of one core
     python experiments/learned.py "ADMM" "denoise .1"      these nets, these tasks; what is stored is kept
     python experiments/learned.py --again ...              ... or trained anew
     python experiments/learned.py tune                     the classical numbers in NETS, by golden-section search

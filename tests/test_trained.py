@@ -10,16 +10,21 @@ from torch import Tensor
 
 from companion import (
     ADMM,
+    FISTA,
     PDHG,
+    ROF,
     ConsistentROF,
     Euler,
     FrameletTransform,
+    Gradient,
     Identity,
     Interpolation,
     PeronaMalik,
     Problem,
     Radon,
     Rational,
+    ROFDual,
+    TotalVariation,
     analysis,
     bspline,
     condat_kernels,
@@ -231,12 +236,10 @@ def test_a_stored_score_is_found_again(name, task_name):
 
 
 def test_training_helps_recomputed():
-    task, pictures = tasks()["denoise .1"], torch.stack(list(photos.training(names=["coffee", "grass"]).values()))
+    task, pictures = tasks()["denoise .1"], torch.stack(list(photos.training(names=["coffee", "rocket"]).values()))
     f = task.data(pictures, seed=5)
-    before, after = (
-        net(f).detach() for net in (trained.build("PDHG, TV", task), trained.trained("PDHG, TV", task.name))
-    )
-    assert psnr(after, pictures) > psnr(before, pictures) + 0.1
+    before, after = (net(f).detach() for net in (trained.build("ADMM", task), trained.trained("ADMM", task.name)))
+    assert psnr(after, pictures) > psnr(before, pictures) + 0.15
 
 
 # ---- what it is trained on ----
@@ -331,15 +334,14 @@ def edges(experiment) -> ModuleType:
     return experiment("tv_kernels")
 
 
-@pytest.mark.parametrize(("a", "b"), [(1, 0), (1, 1), (-2, 3)])
-def test_the_formula_solves_rof_for_stripes(edges, a, b):
-    """u* = f - nu div v with |v| = 1 on the edges: the flux through all edges is what each half loses."""
-    n = 96
-    f = edges.stripes(a, b, n, 0.2).double()
-    u = edges.solution(f, a, b, 0.5)
-    assert float(f.mean()) == pytest.approx(0.5, abs=1e-3)
-    loss = float(((f - u) * (f > 0.5)).sum())  # = nu times the length of the edges of the upper half
-    assert loss == pytest.approx(0.5 * edges.perimeter(a, b, n), rel=0.03)
+@pytest.mark.parametrize(("a", "b"), [(1, 0), (0, 1), (2, 0)])
+def test_the_formula_solves_rof_for_stripes_along_an_axis(edges, a, b):
+    """There TV of forward differences is exact, and another solver finds u*."""
+    f = edges.stripes(a, b, 24, 0.0).double()
+    rof = ROF(f, edges.NU, Gradient(boundary="periodic"))
+    u = ROFDual(rof).solve(FISTA, k=3000, tol=None).u
+    assert largest(u - edges.solution(f, a, b, edges.NU)) < 1e-4
+    assert float(TotalVariation(1.0, Gradient(boundary="periodic"))(f)) == pytest.approx(edges.perimeter(a, b, 24))
 
 
 def test_the_stored_kernels_are_consistent_and_more_isotropic():

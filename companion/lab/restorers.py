@@ -115,9 +115,8 @@ class ResidualNet(nn.Module):
         self.start = start
         self.C_in, self.C_out = nn.Conv2d(4, width, 3, padding=1), nn.Conv2d(width, 4, 3, padding=1)
         self.blocks = nn.ModuleList(Euler(Convolutions(width), 1.0) for _ in range(n))
-        nn.init.zeros_(self.C_out.weight)
-        assert self.C_out.bias is not None
-        nn.init.zeros_(self.C_out.bias)
+        for theta in self.C_out.parameters():
+            nn.init.zeros_(theta)
 
     def forward(self, f: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         u0 = self.start(f)
