@@ -42,7 +42,7 @@ def leaderboard_figure(found: Sequence[Row] | None = None) -> Any:
             y = i * high + j
             gains = [row.psnr - base for row in here]
             style = {"color": COLOURS[kind], "marker": MARKERS[kind], "ls": "", "ms": 10 if kind == "yours" else 5.5}
-            ax.plot(gains, [y] * len(here), alpha=0.5, mew=0, clip_on=False, **style)
+            ax.plot(gains, [y] * len(here), alpha=0.5, mew=0, **style)
             if top := best(here, kind):
                 ends.append(top.psnr - base)
                 ax.plot([ends[-1]], [y], **style)
@@ -62,7 +62,7 @@ def leaderboard_figure(found: Sequence[Row] | None = None) -> Any:
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(high * len(tasks) - 0.8, -0.8)
     low = min([0.0, *(row.psnr - _base(found, row.task) for row in found)])
-    ax.set_xlim(max(low, -2.0) - 0.2, max(ends) * 1.5 + 0.5)
+    ax.set_xlim(max(low, -5.0) - 0.3, max(ends) * 1.4 + 0.5)
     ax.set_xlabel("gain over the linear start in dB; beside the best of each kind its PSNR")
     for kind in kinds:
         ax.plot([], [], color=COLOURS[kind], marker=MARKERS[kind], ls="", label=LABELS[kind])
