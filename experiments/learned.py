@@ -7,9 +7,9 @@ r"""theta <- Adam on mean 10 log_10 |F_theta(f) - u|^2: the nets of lab/trained.
 
 One procedure for all: crops of the ten training photographs at five sizes, turned and mirrored; the loss is minus the
 mean PSNR, by which the classical numbers are tuned, too; Adam, with a rate that falls to 0 along a cosine; the weights
-of the last step. The held-out pictures are scored once, after it. Steps, rate,
-batch and crop stand in SETTINGS; crops of 128 where A belongs to that size. What is stored: the weights in
-experiments/weights, and results/learned.json with the settings and what was measured.
+of the last step. The held-out pictures are scored before and after, and enter nothing. Steps, rate, batch and crop are
+in SETTINGS; crops of 128 where A belongs to that size. What is stored: the weights in experiments/weights, and
+results/learned.json with the settings and what was measured.
 
 Notebook: 14.
 """
