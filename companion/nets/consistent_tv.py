@@ -7,8 +7,11 @@ them, (L_l p)_i = sum_k xi_li[k] p_i[n + k], with kernels of sum 1:
     forward   xi_11 = xi_12 = delta                                      the TV of forward differences
     condat    at the points n, n + e_1/2 and n + e_2/2, by means of 2 and 4 neighbours      Condat's TV, m = 3
 
-and any other kernels of sum 1: TV_h then tends to TV as h -> 0, for a smooth p is its own interpolation up to O(h).
-Which are best on a finite grid is left open by that, and can be learned. By duality
+and any other kernels of sum 1: a smooth p is then its own interpolation up to O(h), and as h -> 0 no limit of TV_h is
+below TV. If also sum_l |xi_li^(w)|^2 >= c > 0 for i = 1, 2 and all w, as with a delta among the kernels of each i, the
+cheapest shares below cost TV + O(h) for smooth u, and TV_h -> TV. Without it TV_h may be infinite: with m = 1 and means
+of two neighbours L annihilates an alternating p. `Interpolation.spectrum` tells. Which kernels are best on a finite
+grid is left open by that, and can be learned. By duality
 
     TV_h(u) = min {h^2 sum_l sum_n |v_l[n]| : sum_l L_l^T v_l = D u}                                        (*)
 

@@ -37,7 +37,7 @@ class Interpolation(LinearOperator):
     order     1: the sums stay 1; 2: so do the first moments, and with them the points of interpolation
     boundary  "periodic", or "reflect": no flux through the border, where p is 0, as it is beyond
 
-    The taps are parameters by `HeldMoments`: consistent by construction. Raises ValueError for kernels of another
+    The taps are parameters by `HeldMoments`: the sums are kept. Raises ValueError for kernels of another
     shape or sum, for order < 1, and for another boundary.
     """
 

@@ -11,9 +11,11 @@ of the flow, the policy unit decides from (u^k, f) whether to stop. On a grid of
     r_k = l_{k-1} - l_k - c for going on from k - 1 to k, 0 for stopping           the reward
     Q_k = r_{k+1} + max(0, Q_{k+1}),  Q_{K-1} = r_K                                the value of going on at k
 
-and the first k >= 1 with Q_k <= 0 is k*, or K if there is none: the best policy of the decision process is the oracle.
-The orbit does not depend on the policy, so that all Q_k are known once it was run, and the policy can be taught k*
-itself, a classification: `stop_loss`. The paper learns Q by deep Q-learning; `q_loss` is one step of it.
+and the first k >= 1 with Q_k <= 0 is k*, or K if there is none: the best policy that knows y is the oracle. One that
+does not takes expectations of all this, given what it has seen; the paper learns such a Q by deep Q-learning, and
+`q_loss` is one step of it. The orbit does not depend on the policy, so that k* is known once it was run, and {k >= k*}
+can be taught, a classification: `stop_loss`. Up to k* that is the sign of Q_k; beyond, Q_k may be positive again, as
+for the losses 9, 2, 5, 3. What an early or a late stop costs is ignored.
 
 Before training each unit is a classical thing. The restoration unit is a given step, such as an explicit diffusion, or
 does nothing. The policy is Morozov's discrepancy principle, stop when |u^k - f| >= sigma sqrt(N), with sigma estimated
