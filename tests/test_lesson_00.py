@@ -247,6 +247,10 @@ def _down(u: Tensor, h: float) -> Tensor:
     return torch.cat([torch.diff(u, dim=-2), torch.zeros_like(u[..., :1, :])], dim=-2) / h
 
 
+def _axis_one(u: Tensor, h: float) -> Tensor:
+    return torch.cat([torch.diff(u, dim=1), torch.zeros_like(u[:, :1])], dim=1) / h
+
+
 CASES: list[tuple[str, Callable, object]] = [
     ("right", exercises.heron, lambda x: (x + 2 / x) / 2),
     ("one and the same number", exercises.heron, lambda x: torch.full_like(x, 2**0.5)),
@@ -254,6 +258,7 @@ CASES: list[tuple[str, Callable, object]] = [
     ("gives x back", exercises.heron, lambda x: 2 / x),
     ("largest error is still", exercises.heron, lambda x: x + (2 - x * x) / 8),
     ("a tensor of its shape", exercises.heron, lambda x: float(x[0])),
+    ("write x + v", exercises.heron, lambda x: x.add_(2 / x).div_(2)),
     ("not yet", exercises.heron, lambda x: ...),
     ("right", exercises.difference, _down),
     ("the step h is missing", exercises.difference, lambda u, h: _down(u, 1.0)),
@@ -262,6 +267,8 @@ CASES: list[tuple[str, Callable, object]] = [
     ("backward difference", exercises.difference, lambda u, h: (u - u.roll(1, -2)) / h),
     ("one row is missing", exercises.difference, lambda u, h: torch.diff(u, dim=-2) / h),
     ("between the pictures", exercises.difference, lambda u, h: torch.diff(u, dim=0) / h),
+    ("wrong for a single picture", exercises.difference, _axis_one),
+    ("axis -1, and the step h", exercises.difference, lambda u, h: _down(u.mT, 1.0).mT),
     ("not yet", exercises.difference, lambda u, h: ...),
     ("right", exercises.descent, lambda u, A, f: u - A.T(A(u) - f)),
     ("right", exercises.descent, lambda u, A, f: u - 0.5 * A.T(A(u) - f)),

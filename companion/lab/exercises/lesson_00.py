@@ -19,13 +19,16 @@ from companion.lab.diagnose import described, same
     title="00.1 a map of one's own",
     expects=Callable,
     hints=["The mean of x and 2 / x lies nearer to the root than either.", "return (x + 2 / x) / 2"],
-    praise="a fixed point is where a map stands still; each step at least doubles the correct digits",
+    praise="a fixed point is where a map stands still; the mean of x and 2 / x about doubles the correct digits "
+    "in each step, once it is near",
 )
 def heron(step: Callable[[Tensor], Tensor]) -> str | None:
     """A map x -> step(x) whose iteration tends to sqrt(2), fast."""
     x = torch.tensor([0.5, 1.0, 3.0], dtype=torch.float64)
-    root = torch.full_like(x, 2**0.5)
+    root, before = torch.full_like(x, 2**0.5), x.clone()
     out = step(x)
+    if not torch.equal(x, before):
+        return "this changes x itself; a map makes a new state: write x + v, not x += v"
     if not isinstance(out, Tensor) or out.shape != x.shape:
         return f"a map takes a tensor to a tensor of its shape; for (3,) it gave {described(out)}"
     if (out - root).abs().max() < 1e-12 or (out - out[0]).abs().max() < 1e-12:
@@ -86,6 +89,7 @@ def difference(answer: Callable[[Tensor, float], Tensor]) -> str | None:
         )
         / h,
     }
+    slips["this is along x_2, axis -1, and the step h is missing; x_1 is axis -2, down the page"] = right[:, 1] * h
     for words, wrong in slips.items():
         if (out - wrong).norm() < 1e-9:
             return words
@@ -93,7 +97,16 @@ def difference(answer: Callable[[Tensor, float], Tensor]) -> str | None:
         return "the step h is missing (and look at the last row)"
     if (out[..., :-1] - right[:, 1, :, :-1]).norm() < 1e-9:
         return "this is along x_2, axis -1; x_1 is axis -2, down the page"
-    return same(out, right[:, 0], 1e-9)
+    if (slip := same(out, right[:, 0], 1e-9)) is not None:
+        return slip
+    for v, shape in ((u[0], "a single picture"), (u[None], "a batch of batches")):
+        try:
+            out = answer(v, h)
+        except (RuntimeError, IndexError, ValueError):
+            out = None
+        if not isinstance(out, Tensor) or out.shape != v.shape or (out - Gradient(h)(v)[..., 0, :, :]).norm() > 1e-9:
+            return f"right for a batch of shape (2, 5, 4), wrong for {shape}: count axes from the end, dim=-2"
+    return None
 
 
 @exercise(
