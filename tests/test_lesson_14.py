@@ -69,6 +69,12 @@ DEFECT: dict[str, Callable] = {
     "orthonormal rows": lambda Q: float((Q @ Q.T - torch.eye(3, dtype=f64)).abs().max()),
     "or columns are not asked": lambda Q: float((Q.T @ Q - torch.eye(3, dtype=f64)).abs().max()),
     "it is 0 for a tight bank": lambda Q: 0.1,
+    "the indices wrap around": lambda Q: max(
+        abs(float((s * Q * Q.roll(-n, 1)).sum()) - (n == 0 and bool(s[1] > 0)))
+        for n in range(3)
+        for s in (torch.ones(3, dtype=f64), torch.tensor([1.0, -1, 1], dtype=f64))
+    ),
+    "the absolute value is missing": lambda Q: max(max(part) for part in exercises.misses(Q)),
     "must be a number": lambda Q: "zero",
 }
 
@@ -82,7 +88,7 @@ def test_the_banks_of_the_check_by_the_package() -> None:
     """The splines are tight and stay so when mixed; the third bank fails by the second condition alone."""
     banks = list(exercises.banks().values())
     assert extension_residual(bspline(2)) == pytest.approx((0, 0), abs=1e-15)
-    assert [max(exercises.gaps(Q)) < 1e-12 for Q in banks] == [True, True, False, False]
+    assert [max(exercises.gaps(Q)) < 1e-12 for Q in banks] == [True, True, False, False, False, False]
     assert exercises.gaps(banks[2])[0] < 1e-12 and exercises.gaps(banks[2])[1] == pytest.approx(1 / 3)
 
 

@@ -82,19 +82,32 @@ def banks() -> dict[str, Tensor]:
         "the linear splines, mixed by an orthogonal matrix": rotated(linear, 0),
         "(1/3, 1/3, 1/3) on the diagonal of the Gram matrix": rotated(even, 1),
         "the splines with a tap 0.1 too large": linear + 0.1 * torch.eye(3, dtype=f64),
+        "the splines with their first tap 0.1 too small": linear - 0.1 * torch.eye(9, dtype=f64)[0].view(3, 3),
+        "the splines times 0.9": 0.9 * linear,
     }
 
 
 def gaps(Q: Tensor) -> tuple[float, float]:
     """The largest violations of the two conditions, by plain sums."""
+    first, second = misses(Q)
+    return max(map(abs, first)), max(map(abs, second))
+
+
+def misses(Q: Tensor, wrapped: bool = False) -> tuple[list[float], list[float]]:
+    """Left side less right side of both conditions, for each n; wrapped: with k + n modulo the length, a slip."""
     r, N = Q.shape
     found = []
     for sign in (1, -1):
-        sums = [
-            sum(sign**k * float(Q[i, k + n] * Q[i, k]) for i in range(r) for k in range(N) if 0 <= k + n < N)
+        sums = {
+            n: sum(
+                sign**k * float(Q[i, (k + n) % N] * Q[i, k])
+                for i in range(r)
+                for k in range(N)
+                if wrapped or 0 <= k + n < N
+            )
             for n in range(1 - N, N)
-        ]
-        found.append(max(abs(s - (n == 0 and sign > 0)) for n, s in zip(range(1 - N, N), sums, strict=True)))
+        }
+        found.append([s - (n == 0 and sign > 0) for n, s in sums.items()])
     return found[0], found[1]
 
 
@@ -111,12 +124,14 @@ def gaps(Q: Tensor) -> tuple[float, float]:
 def defect(answer: Callable[..., Any]) -> str | None:
     """The largest violation of (3) by the rows of Q."""
     for name, Q in banks().items():
-        first, second = gaps(Q)
+        (first, second), around = gaps(Q), misses(Q, wrapped=True)
         words = judge(answer(Q.clone()), max(first, second), "the largest violation", {
             first: "this is the first condition alone",
             second: "this is the second condition alone",
             max(first, second + 1): "delta_n stands in the first condition only",
             first + second: "the larger of the two, not their sum",
+            max(max(part) for part in misses(Q)): "the absolute value is missing",
+            max(abs(miss) for part in around for miss in part): "the indices wrap around: leave out k + n < 0 and > 2",
             float((Q @ Q.T - torch.eye(len(Q), dtype=f64)).abs().max()): ROWS,
             float((Q.T @ Q - torch.eye(Q.shape[1], dtype=f64)).abs().max()): ROWS,
         }, "it is 0 for a tight bank" if first + second < 1e-9 else "")  # fmt: skip
@@ -135,7 +150,7 @@ def defect(answer: Callable[..., Any]) -> str | None:
     praise="the rewards telescope, so Q_k is l_k less the least of all later l_m + c (m - k)",
 )
 def values(answer: Callable[..., Any]) -> str | None:
-    """[Q_0, ..., Q_{K-1}] of (5)."""
+    """[Q_0, ..., Q_{K-1}] of (6)."""
     for losses, c in (([9.0, 4.0, 2.0, 3.0, 2.5], 0.0), ([5.0, 5.5, 3.0, 3.2, 2.9, 2.8], 0.15)):
         l = torch.tensor(losses, dtype=f64)
         K = len(l) - 1
