@@ -8,10 +8,11 @@ r"""Sets, surfaces, volumes in noise: frames, total variations and scikit-image,
                    "real" compares one scan, denoised, with the other one, and adds no noise
 
 One rule for all weights: each method gets the one that golden-section search finds best, to a factor 1.4, on training
-data with the same noise: three other pictures, the other half of the coins, the lower twelve slices. The band of a
-surface is chosen by `closing`, without a truth. Seconds are of processor time on one thread, for one picture.
+data with the same noise: three other pictures, the other half of the coins; volumes, to a factor 1.1, the lower twelve
+slices. Surfaces have lam = 1, untuned, and the band that `closing` chooses, without a truth. Seconds are of processor
+time on one thread, for one picture.
 
-    python experiments/applications.py [segmentation coins surfaces volumes]          under 10 minutes on one core
+    python experiments/applications.py [segmentation coins surfaces volumes]          about 15 minutes on one core
 
 writes experiments/results/applications.json. Everything is generated or ships in a package, with seeds.
 """

@@ -8,8 +8,9 @@ With Lambda the set of unsure pixels of u, one step is
     Lambda           {0 < w < 1}
     u                W^T S(W w) on Lambda,  w elsewhere
 
-It ends after finitely many steps at a picture of zeros and ones: a pixel off Lambda keeps its value, and the least u on
-Lambda is at most mu_- <= alpha (or 0), so that it leaves. Lambda shrinks strictly, once it has been made by a step.
+It ends after finitely many steps at a picture of zeros and ones. The first step sorts all pixels anew. From then on a
+pixel off Lambda is 0 or 1 and keeps its value, as long as alpha < 1 and beta > 0, and the least u on Lambda is at most
+mu_- <= alpha, so that it leaves: Lambda shrinks strictly.
 
 No energy is minimised. The first Lambda is {|grad f| >= eps}.
 

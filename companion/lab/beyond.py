@@ -121,7 +121,7 @@ def morphological(f: Tensor, smoothing: float) -> Bool[Tensor, "H W"]:
 
 SEGMENTERS = {
     "Otsu": Method(lambda f, _: otsu(f), 0.0, 0.0),
-    "Chan-Vese": Method(lambda f, mu: chan_vese(f, mu, 200), 1e-3, 3.0),
+    "Chan-Vese": Method(chan_vese, 1e-3, 3.0),
     "morphological": Method(morphological, 0.5, 8.0),
     "TV": Method(by_tv, 1e-3, 1.0),
     "Haar, (2.5)": Method(functools.partial(by_frame, order=1), 1e-3, 1.0),

@@ -153,11 +153,14 @@ def otsu(f: Float[Tensor, "H W"]) -> Bool[Tensor, "H W"]:
     return f > float(threshold_otsu(f.numpy()))
 
 
-def chan_vese(f: Float[Tensor, "H W"], mu: float, k: int = 500) -> Bool[Tensor, "H W"]:
-    """scikit-image's Chan and Vese: level sets from a checkerboard, length mu, at most k steps; the brighter part."""
+def chan_vese(f: Float[Tensor, "H W"], mu: float, k: int = 2000) -> Bool[Tensor, "H W"]:
+    """scikit-image's Chan and Vese: level sets from a checkerboard, length mu, at most k steps; the brighter part.
+
+    Its default tolerance, 1e-3, and a few hundred steps end long before the set is at rest: here it is 1e-6.
+    """
     from skimage.segmentation import chan_vese as level_sets
 
-    part = torch.from_numpy(level_sets(f.numpy(), mu=mu, max_num_iter=k))
+    part = torch.from_numpy(level_sets(f.numpy(), mu=mu, tol=1e-6, max_num_iter=k))
     inside, outside = f[part], f[~part]
     return part if not len(outside) or (len(inside) and inside.mean() >= outside.mean()) else ~part
 

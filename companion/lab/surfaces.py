@@ -113,12 +113,13 @@ def render(ax: Any, found: Mesh, points: Tensor | None = None, elevation: float 
         from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
         light = LightSource(azdeg=225, altdeg=50)
+        outward = found.corners[found.triangles[:, ::-1]]  # marching cubes turns them to the larger u, which is inside
         faces = Poly3DCollection(
-            found.corners[found.triangles], facecolors="#7fa8d1", shade=True, lightsource=light, linewidth=0
+            outward, facecolors="#b9d7f2", shade=True, lightsource=light, linewidth=0, antialiased=False
         )
         ax.add_collection3d(faces)
     ax.set(xlim=(-0.8, 0.8), ylim=(-0.8, 0.8), zlim=(-0.8, 0.8))
-    ax.set_box_aspect((1, 1, 1), zoom=1.35)
+    ax.set_box_aspect((1, 1, 1), zoom=1.38)
     ax.view_init(elev=elevation, azim=azimuth)
     ax.set_axis_off()
 

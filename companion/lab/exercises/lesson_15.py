@@ -21,7 +21,7 @@ from companion.lab.exercises.lesson_09 import judge, several
         "A disc: J = -delta^2 pi R^2 + lam 2 pi R. A ball: -delta^2 (4/3) pi R^3 + lam 4 pi R^2.",
         "A tube, for each unit of its length: -delta^2 pi R^2 + lam 2 pi R, as for the disc.",
     ],
-    praise="2, 3, 2 times lam/delta^2: what a length or an area removes is what is thin",
+    praise="2, 3, 2 times lam/delta^2: what goes has little inside for its boundary",
 )
 def survivors(answer: Callable[..., Any]) -> str | None:
     """(2, 3, 2) lam/delta^2."""
