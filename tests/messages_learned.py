@@ -19,9 +19,11 @@ from companion import (
     Observed,
     PeronaMalik,
     Rational,
+    Reading,
     RestorationUnit,
     StoppingPolicy,
     condat_kernels,
+    densenet,
     haar_gradient,
     learned_diffusion,
 )
@@ -153,5 +155,18 @@ LEARNED: list[Row] = [
         lambda: ConsistentROF(U, 0.0, Interpolation(condat_kernels())),
         ValueError,
         "The weight nu of the total variation and the grid step h are > 0; got «nu=0.0», h=1.0.",
+    ),
+    (
+        "a DenseNet of a depth that is not 3n + 4",
+        lambda: densenet(depth=39),
+        ValueError,
+        "DenseNet has 3n + 4 layers: a stem, 3n dense steps, two changes of the grid, a head; got «depth=39». Near it "
+        "are 37 and 40.",
+    ),
+    (
+        "a reading of another number of features",
+        lambda: Reading(torch.nn.Identity(), [1.0, 2.0])(torch.zeros(1, 3, 4, 4)),
+        ValueError,
+        "A layer reads every feature with a number of its own; got «2 numbers for 3 features» on axis 1.",
     ),
 ]

@@ -95,7 +95,7 @@ def test_the_twin_runs_the_first_lesson() -> None:
     """The recipe's names, installed by pip into a fresh environment, then postBuild as it is, then lesson 00."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        for name in ("companion", "notebooks", "binder"):
+        for name in ("companion", "notebooks", "binder", "docs", "experiments"):
             shutil.copytree(
                 ROOT / name, home / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
             )

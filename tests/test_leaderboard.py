@@ -192,7 +192,8 @@ def test_every_method_takes_a_batch_and_a_picture(task: str, name: str, monkeypa
     assert v.shape == u.shape
     assert w.shape == u[1].shape
     assert v.dtype == w.dtype == torch.float32
-    assert (v[1] - w).abs().mean() < 0.005, "a batch is treated picture by picture, but for the steps of solvers"
+    # five steps of PDHG differ, as their lengths follow the size of the data; a mixture of pictures is off by 0.1
+    assert (v[1] - w).abs().mean() < 0.01, "a batch is treated picture by picture, but for the steps of solvers"
 
 
 def test_filtered_back_projection_against_scikit_image() -> None:
