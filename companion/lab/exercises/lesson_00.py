@@ -5,6 +5,7 @@ Notebook: 00.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import torch
@@ -100,11 +101,14 @@ def difference(answer: Callable[[Tensor, float], Tensor]) -> str | None:
     if (slip := same(out, right[:, 0], 1e-9)) is not None:
         return slip
     for v, shape in ((u[0], "a single picture"), (u[None], "a batch of batches")):
-        try:
-            out = answer(v, h)
-        except (RuntimeError, IndexError, ValueError):
-            out = None
-        if not isinstance(out, Tensor) or out.shape != v.shape or (out - Gradient(h)(v)[..., 0, :, :]).norm() > 1e-9:
+        found = None
+        with contextlib.suppress(RuntimeError, IndexError, ValueError):
+            found = answer(v, h)
+        if (
+            not isinstance(found, Tensor)
+            or found.shape != v.shape
+            or (found - Gradient(h)(v)[..., 0, :, :]).norm() > 1e-9
+        ):
             return f"right for a batch of shape (2, 5, 4), wrong for {shape}: count axes from the end, dim=-2"
     return None
 
