@@ -4,7 +4,9 @@ That the stored outputs are what the code gives is nbval's part; here each rule 
 measured. A lesson that trains a network says so in its metadata, {"companion": {"trains": true}}.
 """
 
+import ast
 import functools
+import importlib
 import json
 import re
 import time
@@ -94,6 +96,18 @@ def run(stem: str) -> Run:
     start = time.monotonic()
     execute(read(LESSONS[stem]), LESSONS[stem].parent, watch=watch)
     return Run(time.monotonic() - start, max(peak, default=None))
+
+
+@every_lesson
+def test_names_exist(stem: str) -> None:
+    """Every `from companion... import name` of a lesson finds its name: said at once, before anything is run."""
+    for cell in code_cells(read(LESSONS[stem])):
+        source = re.sub(r"^[%!].*", "", cell.source, flags=re.MULTILINE)
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "companion":
+                there = importlib.import_module(node.module)
+                missing = [alias.name for alias in node.names if not hasattr(there, alias.name)]
+                assert not missing, f"{named(cell)}: {node.module} has no {', '.join(missing)}"
 
 
 @every_lesson
