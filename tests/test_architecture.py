@@ -23,8 +23,9 @@ FLOORS = ("dynamics", "kernels", "operators", "energies", "flows", "nets", "lab"
 LINES = 250  # the rule: a file is read in one sitting, half of it docstring
 TOLERANCE = 10  # a sentence more is better than a sentence crammed
 AT_THE_TOP = {"torch", "numpy", "jaxtyping"}  # what a file below lab may import when it is imported
-ON_DEMAND = AT_THE_TOP | {"tqdm", "scipy", "sympy", "torchdiffeq"}  # ... and inside a function, when it is called
-HEAVY = ("IPython", "ipywidgets", "matplotlib", "pywt", "scipy", "skimage", "sklearn", "sympy", "companion.lab")
+ON_DEMAND = AT_THE_TOP | {"numba", "scipy", "sympy", "torchdiffeq", "tqdm"}  # ... and inside a function, when called
+HEAVY = ("IPython", "ipywidgets", "matplotlib", "numba", "pywt", "scipy", "skimage", "sklearn", "sympy")
+HEAVY += ("companion.lab",)
 ALGEBRA = {"Adjoint", "Composition", "Sum", "Multiple"}  # written A.T, A @ B, A + B, c * A
 # methods whose docstring is the class's formula
 INHERITED = {"forward", "adjoint", "T", "level", "extra_repr", "restrict", "grad", "prox", "lipschitz", "conjugate"}

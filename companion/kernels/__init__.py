@@ -1,0 +1,131 @@
+r"""The few fused loops that speed asks for: each equals the readable form beside which it is taken.
+
+An operator of the floors above keeps its readable torch form, which is its definition; where `taken` says so, a loop
+compiled by numba computes the same numbers in one pass over memory. The readable form stays in use without numba (the
+extra `fast`), on a GPU, in other types than float32 and float64, and for small pictures.
+
+    loop(f)            f, compiled at its first call
+    parallel(f, n, ..) f(..., start, stop) over parts of range(n), one thread each
+    taken(u, ...)      whether a loop may stand in for the readable form of these tensors
+    use(True / False)  with use(False): ...   never take a loop there; with True, at every size
+
+Paper: Sec 2, Sec 3 (its cost, not its content).  Notebook: none, a kernel is invisible to a lesson.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache, cached_property
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SMALLEST = 2**14  # entries; below, what a call costs is not its loops
+TYPES = (torch.float32, torch.float64)
+_wanted: ContextVar[bool | None] = ContextVar("wanted", default=None)  # a choice made by `use`, of this thread alone
+
+
+@cache
+def available() -> bool:
+    """Whether numba is installed: `pip install companion[fast]`."""
+    return importlib.util.find_spec("numba") is not None
+
+
+@contextmanager
+def use(kernels: bool) -> Iterator[None]:
+    """Inside, take the loops at every size (True) or never (False).
+
+    >>> from companion import FrameletTransform, bspline
+    >>> W, u = FrameletTransform(bspline(1)), torch.rand(9, 9, dtype=torch.float64)
+    >>> with use(False):
+    ...     readable = W(u)
+    >>> with use(True):
+    ...     torch.allclose(W(u), readable, rtol=0, atol=1e-15)
+    True
+    """
+    before = _wanted.set(kernels)
+    try:
+        yield
+    finally:
+        _wanted.reset(before)
+
+
+def taken(*tensors: Tensor) -> bool:
+    """Whether a loop may stand in for the readable form: numba is there, all tensors are plain ones on the CPU, of one
+    type, float32 or float64, and one is large enough (`use` decides otherwise).
+
+    Never while torch.compile traces or forward derivatives are taken: the readable form knows both.
+    """
+    wanted = _wanted.get()
+    if wanted is False or not (wanted or any(u.numel() >= SMALLEST for u in tensors)) or not available():
+        return False
+    return not torch.compiler.is_compiling() and all(
+        type(u) in (Tensor, torch.nn.Parameter)
+        and u.device.type == "cpu"
+        and u.dtype in TYPES
+        and u.dtype == tensors[0].dtype
+        and u.layout == torch.strided
+        and torch.autograd.forward_ad.unpack_dual(u).tangent is None
+        for u in tensors
+    )
+
+
+class Loop:
+    """f(arrays, numbers), compiled by numba at its first call and kept beside its file for the next process.
+
+    Global loops that f calls are compiled into it; f holds no interpreter lock, so `parallel` may run parts of it at
+    once. Sums may be reordered, NaN and infinity keep their meaning.
+    """
+
+    def __init__(self, f: Callable[..., Any]):
+        self.f = inspect.unwrap(f)
+        self.__doc__ = f.__doc__
+
+    @cached_property
+    def compiled(self) -> Callable[..., Any]:
+        """The function as numba knows it."""
+        import numba
+
+        f = self.f
+        used = {name: f.__globals__[name] for name in f.__code__.co_names if name in f.__globals__}
+        loops = {name: value.compiled for name, value in used.items() if isinstance(value, Loop)}
+        g = FunctionType(f.__code__, {**f.__globals__, **loops}, f.__name__, f.__defaults__, f.__closure__)
+        g.__qualname__, g.__module__ = f.__qualname__, f.__module__
+        options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc"}}
+        try:
+            return numba.njit(cache=True, **options)(g)
+        except RuntimeError:  # no folder to keep it in
+            return numba.njit(**options)(g)
+
+    def __call__(self, *args: Any) -> Any:
+        return self.compiled(*args)
+
+
+def loop(f: Callable[..., Any]) -> Loop:
+    """f as a `Loop`: numba is imported, and f compiled, when it is first called."""
+    return Loop(f)
+
+
+@cache
+def _pool(workers: int, process: int) -> ThreadPoolExecutor:
+    """Threads are kept; those of a parent do not live on in a forked process."""
+    return ThreadPoolExecutor(workers, "kernels")
+
+
+def parallel(f: Loop, n: int, *args: Any) -> None:
+    """f(*args, start, stop) on consecutive parts of range(n), as many as torch has threads; waits for all of them."""
+    parts = max(1, min(n, torch.get_num_threads()))
+    bounds = [n * i // parts for i in range(parts + 1)]
+    compiled = f.compiled
+    waiting = [_pool(parts - 1, os.getpid()).submit(compiled, *args, *bounds[i : i + 2]) for i in range(1, parts)]
+    compiled(*args, *bounds[:2])
+    for part in waiting:
+        part.result()
