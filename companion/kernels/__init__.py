@@ -78,6 +78,16 @@ def taken(*tensors: Tensor) -> bool:
     )
 
 
+def unwatched(*tensors: Tensor) -> bool:
+    """Whether no derivative and no batching is asked for, by autograd or by a transform of torch.func: then a loop
+    need not say how it is differentiated.
+    """
+    return not any(
+        (u.requires_grad and torch.is_grad_enabled()) or torch._C._functorch.is_functorch_wrapped_tensor(u)
+        for u in tensors
+    )
+
+
 class Loop:
     """f(arrays, numbers), compiled by numba at its first call and kept beside its file for the next process.
 
@@ -109,9 +119,23 @@ class Loop:
         return self.compiled(*args)
 
 
+class Primitive(Loop):
+    """What numba has no loop for: f() makes it, when a loop that uses it is first called."""
+
+    @cached_property
+    def compiled(self) -> Callable[..., Any]:
+        """What f makes."""
+        return self.f()
+
+
 def loop(f: Callable[..., Any]) -> Loop:
     """f as a `Loop`: numba is imported, and f compiled, when it is first called."""
     return Loop(f)
+
+
+def primitive(f: Callable[[], Any]) -> Loop:
+    """f() as part of a `Loop`, made when it is first needed."""
+    return Primitive(f)
 
 
 @cache
