@@ -41,7 +41,7 @@ class Rolls:
     def analysis(self, u: Tensor) -> Tensor:
         W, low, high = self.W, u, []
         for level in range(W.levels):
-            parts = {(): low}
+            parts: dict[tuple[int, ...], Tensor] = {(): low}
             for axis in self.axes:
                 r = range(len(self.filters))
                 parts = {(*i, ell): self.along(v, ell, axis, 2**level, 1) for i, v in parts.items() for ell in r}

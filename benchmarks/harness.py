@@ -65,6 +65,7 @@ class Case:
     apart        (ours, theirs) -> distance of two results, at most `tolerance`; (ours, ours) is tried too, so that an
                  objective can be held against its known minimum
     patience     seconds: a peer whose one call takes longer is named with its ratio and not called seven times
+    weigh        a shorter call with the same peak of memory, where there is one
     words        seconds by name -> what else is to be said of the row
     """
 
@@ -77,6 +78,7 @@ class Case:
     limit: Call | None = None
     limit_name: str = ""
     patience: float = 20.0
+    weigh: Call | None = None
     words: Callable[[Mapping[str, float]], str] = lambda seconds: ""
 
 
@@ -149,7 +151,8 @@ def ready(peer: Peer, case: Case, ours: Any, wait: Call = lambda: None) -> tuple
         theirs = peer.read(call())
         far = (peer.apart or case.apart)(ours, theirs)
     except Exception as error:  # a peer may fail in its own way; the others go on
-        return None, f"{type(error).__name__}: {_plain(error)}"
+        kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
+        return None, kind + _plain(error)
     if not far <= case.tolerance:
         return None, f"another result, {far:.1e} away where {case.tolerance:.0e} is allowed"
     spent = seconds(call, 1, wait)
@@ -172,7 +175,6 @@ def measure(task: Task, size: Size, device: torch.device, rounds: int = ROUNDS) 
             raise ValueError(f"{task.name}: our own result is {far:.1e} away where {case.tolerance:.0e} is allowed.")
         calls = {"ours": case.ours, "limit": case.limit or copying(case.limit_bytes, device, case.moves)}
         absent: dict[str, str] = {}
-        notes = [f"{name}: {peer.note}" for name, peer in case.peers.items() if peer.note]
         for name, peer in case.peers.items():
             call, why = ready(peer, case, ours, wait)
             if call is None:
@@ -182,6 +184,7 @@ def measure(task: Task, size: Size, device: torch.device, rounds: int = ROUNDS) 
         del ours
         calls["limit"]()
         spent = alternate(calls, rounds, wait)
+    notes = [f"{name}: {peer.note}" for name, peer in case.peers.items() if peer.note and name in calls]
     median = {name: statistics.median(times) for name, times in spent.items()}
     least = {name: min(times) for name, times in spent.items()}
     copied = f"copy of {case.limit_bytes / 1e6:.3g} MB" + (f", {case.moves()} times" if case.moves() > 1 else "")

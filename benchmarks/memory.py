@@ -73,7 +73,7 @@ def main(name: str, size: str, device: str, threads: str) -> None:
     with torch.no_grad():
         where = torch.device(device)
         case = task.make(tuple(map(int, size.split("x"))), task.dtype, where)
-        print(json.dumps(grown(case.ours, where)))
+        print(json.dumps(grown(case.weigh or case.ours, where)))
 
 
 if __name__ == "__main__":

@@ -106,6 +106,12 @@ def ratios(row: Row) -> tuple[str, str]:
     return limit, ", ".join(said) or "–"
 
 
+def memory(row: Row) -> str:
+    """The peak over the result; "–" where it is unknown or the result is so small that the allocator decides."""
+    peak, result = row.get("peak_mb"), row.get("result_mb")
+    return number(peak / result) if peak is not None and result and result > 0.2 else "–"
+
+
 def slopes(rows: Iterable[Row]) -> list[tuple[str, int, str, float]]:
     """(task, threads, sizes, slope of log time against log pixels, least squares) of what has three sizes or more."""
     series: dict[tuple[str, int, str], list[tuple[int, float, str]]] = {}
@@ -118,7 +124,7 @@ def slopes(rows: Iterable[Row]) -> list[tuple[str, int, str, float]]:
     for (task, threads, _), points in series.items():
         points.sort()
         if len(points) >= 3:
-            x, y = ([math.log(point[i]) for point in points] for i in (0, 1))
+            x, y = [math.log(pixels) for pixels, _, _ in points], [math.log(time) for _, time, _ in points]
             mx, my = sum(x) / len(x), sum(y) / len(y)
             slope = sum((a - mx) * (b - my) for a, b in zip(x, y, strict=True)) / sum((a - mx) ** 2 for a in x)
             found.append((task, threads, f"{points[0][2]} to {points[-1][2]}", slope))
@@ -136,8 +142,7 @@ def table(rows: Sequence[Row]) -> str:
             parts.append(f"### {family.capitalize()}")
             lines = ["| task | size | threads | of the limit | peers over ours | memory |", "|---|---|---|---|---|---|"]
             for row in chosen:
-                memory = row["peak_mb"] / row["result_mb"] if row.get("peak_mb") and row.get("result_mb") else None
-                said = (row["task"], row["size"], row["threads"], *ratios(row), number(memory) if memory else "–")
+                said = (row["task"], row["size"], row["threads"], *ratios(row), memory(row))
                 lines.append("| " + " | ".join(map(str, said)) + " |")
             parts.append("\n".join(lines))
             parts += [line for line in (_growth(chosen), _notes(chosen)) if line]
@@ -153,20 +158,18 @@ def _growth(rows: Sequence[Row]) -> str:
 
 def _notes(rows: Sequence[Row]) -> str:
     """What the limit is where it is no copy, what a row says of itself, and who is absent, each said once."""
-    lines: dict[str, list[str]] = {}
+    lines: list[str] = []
+    absent: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        name = f"{row['task']} {row['size']}, {row['threads']} thread(s)"
         if not row["limit"].startswith("copy"):
-            lines.setdefault(f"The limit of {row['task']}: {row['limit']}.", [])
+            lines.append(f"- The limit of {row['task']}: {row['limit']}.")
         if row["note"]:
-            lines.setdefault(f"{name}: {row['note']}.", [])
+            lines.append(f"- {row['task']}, {row['size']}, {row['threads']} thread(s): {row['note']}.")
         for peer, why in row["absent"].items():
-            lines.setdefault(f"Absent: {peer}, {why}", []).append(f"{row['task']} {row['size']}")
-    said = []
-    for line, where in lines.items():
-        named = "; ".join(dict.fromkeys(where)) if len(where) <= 3 else f"{len(where)} rows"
-        said.append(f"- {line}" + (f" ({named})." if where else ""))
-    return "\n".join(said)
+            absent.setdefault((row["task"], why), []).append(peer)
+    for (task, why), peers in absent.items():
+        lines.append(f"- {task}, without {', '.join(dict.fromkeys(peers))}: {why}.")
+    return "\n".join(dict.fromkeys(lines))
 
 
 def write(rows: Sequence[Row], page: Path = PAGE, figure: Path = FIGURE) -> None:
