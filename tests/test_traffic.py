@@ -1,0 +1,70 @@
+"""Bytes moved, counted by hand: a view is free, an operation reads its tensors and writes its result."""
+
+import pytest
+import torch
+
+from companion import FrameletTransform, Gradient, bspline
+from companion.kernels import available, use
+from companion.lab.traffic import bandwidth, best, moved
+
+N = 1000
+u, v = torch.rand(N), torch.rand(N)
+
+
+@pytest.mark.parametrize(
+    "f, floats",
+    [
+        (lambda: u + v, 3 * N),
+        (lambda: u + 1, 2 * N),
+        (lambda: u.clone(), 2 * N),
+        (lambda: u.sum(), N + 1),
+        (lambda: u[None].expand(7, N) * 2, 8 * N),  # read once, written seven times
+        (lambda: u.reshape(10, 100).T[3:], 0),
+        (lambda: torch.cat([u, v]), 4 * N),
+        (lambda: torch.empty(N), 0),
+        (lambda: u.new_zeros(N), N),
+        (lambda: torch.empty(N).copy_(u), 2 * N),
+        (lambda: torch.addcmul(u, v, v), 4 * N),  # as the operation reads it: three tensors, though two are one
+        (lambda: torch.where(u > 0.5, u, v), 3 * N + N + N // 4 * 2),
+    ],
+)
+def test_bytes_of_one_operation(f, floats):
+    assert moved(f) == 4 * floats
+
+
+def test_an_index_reads_what_it_returns_and_itself():
+    i = torch.arange(10)
+    assert moved(lambda: u.index_select(0, i)) == 10 * (4 + 4 + 8)
+
+
+def test_nothing_else_is_changed():
+    before = u.clone()
+    assert moved(lambda: Gradient(dim=1)(u)) > 0 and torch.equal(u, before)
+
+
+@pytest.mark.skipif(not available(), reason="no fused loops without numba")
+def test_a_fused_gradient_moves_its_picture_and_its_components():
+    w = torch.rand(64, 64)
+    with use(True):
+        fused = moved(lambda: Gradient()(w))
+    with use(False):
+        plain = moved(lambda: Gradient()(w))
+    check = moved(lambda: w.detach().sum())  # that the picture is finite
+    assert 4 * 3 * 64**2 <= fused - check <= 1.02 * 4 * 3 * 64**2 < plain
+
+
+def test_a_transform_moves_more_than_its_bands():
+    w = torch.rand(32, 32)
+    W = FrameletTransform(bspline(1))
+    assert moved(lambda: W(w)) >= 4 * 5 * 32**2
+
+
+def test_times_are_those_of_the_calls():
+    calls = [0, 0]
+
+    def call(i: int) -> None:
+        calls[i] += 1
+
+    times = best([lambda: call(0), lambda: call(1)], 0.0, least=4)
+    assert calls == [5, 5] and all(t > 0 for t in times)
+    assert bandwidth(torch.zeros(10**6), 0.01) > 1e7
