@@ -47,27 +47,27 @@ def step(u: Any, zeros: Callable[[Any], Any]) -> Any:
     return u + DT * change
 
 
-def loop(u: Any, zeros: Callable[[Any], Any]) -> Call:
+def loop(u: Any, zeros: Callable[[Any], Any], k: int) -> Call:
     def steps() -> Any:
         v = u
-        for _ in range(STEPS):
+        for _ in range(k):
             v = step(v, zeros)
         return v
 
     return steps
 
 
-def perona_malik(size: Size, dtype: torch.dtype, device: torch.device) -> Case:
+def perona_malik(size: Size, dtype: torch.dtype, device: torch.device, k: int = STEPS) -> Case:
     u = photograph(size, dtype, device)
     F = PeronaMalik(Rational(CONTRAST)).to(device)
 
     def ours(start: Tensor = u) -> Tensor:
-        return run(Euler(F, DT), start, k=STEPS).u
+        return run(Euler(F, DT), start, k=k).u
 
     def medpy() -> Call:
         from medpy.filter.smoothing import anisotropic_diffusion
 
-        options = {"niter": STEPS, "kappa": CONTRAST, "gamma": DT, "option": 2}
+        options = {"niter": k, "kappa": CONTRAST, "gamma": DT, "option": 2}
         stripes = u[:64, :1].expand(64, 64).contiguous()
         far = difference(ours(stripes), anisotropic_diffusion(stripes.numpy(), **options))
         if far > 1e-4:
@@ -75,13 +75,13 @@ def perona_malik(size: Size, dtype: torch.dtype, device: torch.device) -> Case:
         picture = u.numpy()
         return lambda: anisotropic_diffusion(picture, **options)
 
-    peers = {"torch": Peer(lambda: loop(u, torch.zeros_like))} | readable(ours)
+    peers = {"torch": Peer(lambda: loop(u, torch.zeros_like, k))} | readable(ours)
     if device.type == "cpu":
-        peers["numpy"] = Peer(lambda: loop(u.numpy(), np.zeros_like))
+        peers["numpy"] = Peer(lambda: loop(u.numpy(), np.zeros_like, k))
         note = "its own g(|d_i u|^2), compared on stripes"
         peers["medpy"] = Peer(medpy, "medpy", apart=lambda ours, theirs: 0.0, note=note)
     # float32: rounding is amplified where the flow is backwards
-    return Case(ours, u.numel() * u.element_size(), peers, tolerance=1e-3, moves=lambda: STEPS)
+    return Case(ours, u.numel() * u.element_size(), peers, tolerance=1e-3, moves=lambda: k)
 
 
 def edge_enhancing(size: Size, dtype: torch.dtype, device: torch.device) -> Case:

@@ -6,6 +6,7 @@ No peers: the same calls as in frames.py and diffusion.py at growing sizes; repo
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -32,5 +33,5 @@ TASKS = [
     Task("growth: W^T, Haar, 1 level", alone(frames.synthesis(1, 1)), PLANE),
     Task("growth: W^T S W, Haar, 1 level", alone(frames.shrinkage(1)), PLANE),
     Task("growth: W in space, Haar, 1 level", alone(frames.analysis(1, 1)), SPACE),
-    Task("growth: Perona-Malik, 100 steps", alone(diffusion.perona_malik), PLANE),
+    Task("growth: Perona-Malik, 10 steps", alone(partial(diffusion.perona_malik, k=10)), PLANE),
 ]
