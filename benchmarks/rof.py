@@ -62,11 +62,11 @@ def searched(solve: Solve, excess: Callable[[Any], float], tol: Callable[[], flo
 def solver(problem: ROF, f: Tensor) -> tuple[Any, Callable[[Any, Any], bool]]:
     """A map for `run` and the rule that stops it at the gap: FastROF where the package has it."""
     fast = getattr(companion, "FastROF", None)
+    if fast is not None:
+        step = fast(f, NU)
+        return step, step.certified(GAP)
     dual = rof_dual(problem)
-    if fast is None:
-        return FISTA(dual, restart=True), every(10, lambda x: dual.gap(x.x) <= GAP * problem(dual.decode(x.x)))
-    step = fast(f, NU)
-    return step, every(10, lambda x: step.gap(x) <= GAP * problem(step.image(x)))
+    return FISTA(dual, restart=True), every(10, lambda x: dual.gap(x.x) <= GAP * problem(dual.decode(x.x)))
 
 
 def every(n: int, rule: Callable[[Any], Any]) -> Callable[[Any, Any], bool]:
