@@ -1,16 +1,21 @@
 r"""seconds = bytes moved / bandwidth: what a map costs where memory, not arithmetic, is what takes the time.
 
 `moved(f, u)` adds up what every torch operation inside f(u) reads and writes, each tensor once: a view is free, an
-entry that is repeated (stride 0) counts once, a fused loop counts what goes in and what comes out. `bandwidth(u)` is
-what a copy of u moves in a second, its reads and its writes. The quotient is the least time that the operations take,
-as they are written, if nothing stays in the cache between two of them; below some 2^20 numbers much does, and calls
-cost their microseconds.
+entry that is repeated (stride 0) counts once. A copy of u, which reads and writes each entry once, says what a byte
+costs. The product is the least time that the operations take, as they are written, if nothing stays in the cache
+between two of them; below some 2^20 numbers much does, and calls cost their microseconds. A fused loop is no operation
+of torch: it moves what goes in and what comes out.
+
+Memory that is new to the process costs more than a copy, for the system clears every page first. The C library gives
+large results back when they are dropped, so a step may pay that in each of its operations: `keep_memory` ends it.
 
 Paper: none.  Notebook: none; docs/scale.md shows how near it comes.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -27,20 +32,27 @@ CHOSEN = ("index_select", "gather", "index", "take")  # they read of their first
 
 
 def moved(f: Callable[..., Any], *args: Any) -> int:
-    """Bytes that the operations of f(*args) read and write.
+    """Bytes that the torch operations of f(*args) read and write.
 
     >>> u = torch.zeros(1000)
-    >>> moved(lambda u: u[10:] + 1, u) == 4 * 2 * 990
-    True
+    >>> moved(lambda u: u[10:] + 1, u)
+    7920
     """
     with torch.no_grad(), _Count() as count:
         f(*args)
     return count.bytes
 
 
-def bandwidth(u: Tensor, seconds: float = 0.2) -> float:
-    """Bytes a second of u.clone(), one read and one write an entry: the best of the copies made in so many seconds."""
-    return 2 * _bytes(u) / best([u.clone], seconds)[0]
+def keep_memory() -> bool:
+    """From now on, what this process frees stays with it, for its next results; False where there is no glibc.
+
+    Steps on large pictures become faster, and the process never shrinks again.
+    """
+    trim, most, at_most = -1, 2**31 - 1, -4  # M_TRIM_THRESHOLD, and M_MMAP_MAX of malloc.h
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        return bool(libc.mallopt(trim, most) and libc.mallopt(at_most, 0))
+    return False
 
 
 def best(calls: list[Callable[[], Any]], seconds: float = 1.0, least: int = 5) -> list[float]:
