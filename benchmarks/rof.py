@@ -89,7 +89,7 @@ def rof(certified: bool) -> Callable[..., Case]:
 def _rof(size: Size, dtype: torch.dtype, device: torch.device, certified: bool) -> Case:
     f = photograph(size, dtype, device)
     f = f + 0.087 * torch.randn(size, generator=torch.Generator().manual_seed(1), dtype=dtype).to(device)  # 0.1 in all
-    problem, array = ROF(f, NU), f.cpu().numpy()
+    problem, array = ROF(f, NU), f.cpu().numpy().copy()
     primal_dual, taken = PDHG(problem), 0
 
     @functools.cache
@@ -195,11 +195,11 @@ def odl(f: np.ndarray, tau: float, sigma: float) -> Solve:
 
     space = o.uniform_discr([0, 0], list(f.shape), list(f.shape), dtype=str(f.dtype))
     K = o.Gradient(space, method="forward", pad_mode="order0")
-    data = 0.5 * named("L2NormSquared")(space).translated(space.element(f))
+    data = 0.5 * named("L2NormSquared")(space).translated(space.element(f.copy()))
     length = NU * named("GroupL1Norm")(K.range)
 
     def solve(k: int) -> np.ndarray:
-        u = space.element(f)
+        u = space.element(f.copy())  # stepped in place
         o.solvers.pdhg(u, data, length, K, k, tau=tau, sigma=sigma)
         return np.asarray(u.asarray())
 
