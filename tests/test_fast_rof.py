@@ -53,6 +53,13 @@ def test_the_loop_is_the_step(boundary: str, isotropic: bool, dtype: torch.dtype
                     out = step(step(state))
                 torch.testing.assert_close(out.p, expected.p, rtol=0, atol=tol)
                 assert out.k == expected.k == state.k + 2
+                with use(False):
+                    gap, objective = step._measure(state)
+                with use(True):
+                    fast = step._measure(state)
+                slack = 10 * tol * max(1.0, float(objective.max()))
+                torch.testing.assert_close(fast[0], gap, rtol=0, atol=slack)
+                torch.testing.assert_close(fast[1], objective, rtol=0, atol=slack)
 
 
 @with_loops

@@ -43,7 +43,7 @@ def test_a_law_is_its_formula(g: nn.Module, dtype: torch.dtype, tol: float) -> N
     loop, a, b = g.law()
     s = torch.cat([torch.zeros(1), torch.logspace(-12, 6, 500), torch.tensor([math.inf, math.nan])]).to(dtype)
     out = s.clone().numpy()
-    loop(out, out.dtype.type(a), out.dtype.type(b))
+    loop(out, out.dtype.type(float(a)), out.dtype.type(float(b)))
     expected = g(s)
     assert math.isnan(out[-1]) and out[-2] == expected[-2]
     torch.testing.assert_close(torch.from_numpy(out)[:-1], expected[:-1], rtol=0, atol=tol * float(g(s[:1])))

@@ -164,6 +164,23 @@ MUTANTS = [
         {"    if right:\n        u = u.index_add": "    if left and right:\n        u = u.index_add"},
         GRID + "test_folding_is_the_adjoint_of_extending",
     ),
+    # kernels: differences
+    Mutant(
+        "the loop of the diffusion takes the pixel's own g for the edge on its left",
+        "kernels/diffusion.py",
+        {"+ left_c[j] * (left[j] - here[j])": "+ here_c[j] * (left[j] - here[j])"},
+        "tests/test_kernels_diffusion.py::test_the_loop_is_the_scheme_written_out",
+    ),
+    Mutant(
+        "the loop of the dual forgets the row above after its first",
+        "kernels/dual.py",
+        {
+            "old[n], k, beta)\n            decode(u[there], f[n, k], q[there], q[here, 0],": (
+                "old[n], k, beta)\n            decode(u[there], f[n, k], q[there], before[0],"
+            )
+        },
+        "tests/test_fast_rof.py::test_the_loop_is_the_step",
+    ),
     # filters
     Mutant(
         "C_alpha without alpha!",

@@ -100,18 +100,20 @@ class Diffusion(Field):
 
     def law(self) -> kernels.Law | None:
         """g as a loop of kernels/diffusion.py, where it has one."""
-        return self.g.law() if isinstance(self.g, Diffusivity) and kernels.beside(self.g) else None
+        return self.g.law() if isinstance(self.g, Diffusivity) and kernels.beside(type(self.g)) else None
 
     def euler(self, u: Float[Tensor, "*shape"], dt: float) -> Float[Tensor, "*shape"]:
         """u + dt F(u), in one pass over memory where that is possible."""
-        fused = self._fused(u, 1.0, dt) if kernels.beside(self) else None
+        fused = self._fused(u, 1.0, dt) if kernels.beside(type(self)) else None
         return super().euler(u, dt) if fused is None else fused
 
     def _fused(self, u: Tensor, keep: float, dt: float) -> Tensor | None:
         """keep u - dt grad^T(g(|grad u_sigma|^2) grad u) by one loop, where one may stand in for the readable form."""
         D = self.grad
-        held = (*self.g.parameters(), *self.g.buffers()) if isinstance(self.g, Diffusivity) else ()
-        if type(D) is not Gradient or D.dim > 3 or not (taken(u) and unwatched(u, *held)) or not (law := self.law()):
+        if type(D) is not Gradient or D.dim > 3 or not taken(u):
+            return None
+        law = self.law()
+        if law is None or not unwatched(u, *(a for a in law[1:] if isinstance(a, Tensor))):
             return None
         check_picture(u, "u", D.dim)
         v = gaussian_smooth(u, self.sigma, D.h, D.dim, D.boundary)

@@ -81,7 +81,7 @@ class Exponential(Diffusivity):
 
     def law(self) -> kernels.Law:
         """e^{-a s}."""
-        return kernels.exponential, 1 / (2 * self.sigma.item() ** 2), 0.0
+        return kernels.exponential, 1 / (2 * self.sigma.square()), 0.0
 
     def derivative(self, s: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """-g(s) / (2 sigma^2)."""
@@ -120,7 +120,7 @@ class Rational(Diffusivity):
     def law(self) -> kernels.Law | None:
         """1 / (1 + a s), 1 / (1 + a s^2); other powers by torch."""
         loops = {1.0: kernels.rational, 2.0: kernels.rational_square}
-        return (loops[p], 1 / self.lam.item() ** 2, 0.0) if (p := self.p.item()) in loops else None
+        return (loops[p], 1 / self.lam.square(), 0.0 * self.p) if (p := self.p.item()) in loops else None
 
     def derivative(self, s: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """-p s^{p-1} / lam^2 g(s)^2: minus infinity at s = 0 for p < 1."""
@@ -156,7 +156,7 @@ class Regularised(Diffusivity):
 
     def law(self) -> kernels.Law:
         """1 / sqrt(a s + b)."""
-        return kernels.root, 1.0, self.eps.item() ** 2
+        return kernels.root, 1.0, self.eps.square()
 
     def derivative(self, s: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """-g(s)^3 / 2."""
@@ -182,7 +182,7 @@ class Charbonnier(Diffusivity):
 
     def law(self) -> kernels.Law:
         """1 / sqrt(a s + b)."""
-        return kernels.root, 1 / self.lam.item() ** 2, 1.0
+        return kernels.root, 1 / self.lam.square(), 1.0
 
     def derivative(self, s: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """-g(s)^3 / (2 lam^2)."""
@@ -212,7 +212,7 @@ class FastDecay(Diffusivity):
 
     def law(self) -> kernels.Law:
         """1 - exp(-b / (a s)^4)."""
-        return kernels.fast_decay, 1 / self.contrast.item() ** 2, self.C
+        return kernels.fast_decay, 1 / self.contrast.square(), self.C
 
     @property
     def threshold(self) -> float:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from companion.energies.variation import ROF, AnyGradient
 from companion.flows.momentum import nesterov
 from companion.kernels import taken, unwatched
-from companion.kernels.dual import ascend
+from companion.kernels.dual import ascend, measure
 from companion.operators.differences import Gradient
 
 
@@ -74,17 +74,25 @@ class FastROF(nn.Module):
         return self.problem.primal(s.p)
 
     def forward(self, s: Ascent) -> Ascent:
-        f, D, gamma = self.problem.E.f.to(s.p.dtype), self.problem.J.D, nesterov(s.k)
-        axis = -D.dim - 1
-        if type(D) is Gradient and D.dim <= 3 and taken(f, s.p, s.old) and unwatched(f, s.p, s.old):
-            share, periodic, f = 1 / self.problem.E.weight, D.boundary == "periodic", f.expand_as(s.p.select(axis, 0))
-            p = ascend(
-                f, s.p, s.old, float(gamma), self.tau, share, self.radius, self.problem.J.isotropic, D.dim, periodic
-            )
+        gamma, grid = nesterov(s.k), self._grid(s.p, s.old)
+        if grid is not None:
+            numbers = float(gamma), self.tau, 1 / self.problem.E.weight, self.radius
+            p = ascend(self._data(s.p), s.p, s.old, *numbers, *grid)
         else:
             q = s.p + gamma * (s.p - s.old)
             p = self.problem.R.prox_conjugate(q + self.tau * self.problem.K(self.problem.primal(q)), self.tau)
         return Ascent(p, s.p, s.k + 1)
+
+    def _data(self, p: Tensor) -> Tensor:
+        """f, as large as the picture of p."""
+        return self.problem.E.f.to(p.dtype).expand_as(p.select(-self.problem.J.D.dim - 1, 0))
+
+    def _grid(self, *fields: Tensor) -> tuple[bool, int, bool] | None:
+        """(isotropic, dimension, periodic) where a loop may stand in for the readable form."""
+        D, f = self.problem.J.D, self._data(fields[0])
+        if type(D) is Gradient and D.dim <= 3 and taken(f, *fields) and unwatched(f, *fields):
+            return self.problem.J.isotropic, D.dim, D.boundary == "periodic"
+        return None
 
     def gap(self, s: Ascent) -> Float[Tensor, "*batch"]:
         """nu h^d sum_n (|(grad u)[n]| - <v[n], (grad u)[n]>) at u = u(p), v = p / (nu h^{d-1}), of each picture."""
@@ -113,6 +121,9 @@ class FastROF(nn.Module):
         J, w = self.problem.J, self.problem.E.weight
         axes, axis = tuple(range(-J.D.dim, 0)), -J.D.dim - 1
         with torch.no_grad():
+            if (grid := self._grid(s.p)) is not None:
+                gap, total = measure(self._data(s.p), s.p, w, self.radius, *grid)
+                return gap.clamp_min(0), total
             u = self.image(s)
             Ku = self.problem.K(u)
             length = sum(x.square() for x in Ku.unbind(axis)).sqrt() if J.isotropic else Ku.abs().sum(axis)

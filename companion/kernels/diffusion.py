@@ -35,11 +35,11 @@ def two_to() -> Any:
     import numba
     from numba.extending import overload
 
-    def two_to(n):  # type: ignore[no-untyped-def]
+    def two_to(n):
         raise NotImplementedError
 
     @overload(two_to)
-    def power(n):  # type: ignore[no-untyped-def]
+    def power(n):
         if n == numba.float32:
             return lambda n: np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
         return lambda n: np.int64((np.int64(np.int32(n)) + 1023) << 52).view(np.float64)
@@ -122,7 +122,7 @@ def fast_decay(s: Any, a: Any, b: Any) -> None:
         s[j] = -s[j]
 
 
-Law = tuple[Loop, float, float]  # g and its two numbers
+Law = tuple[Loop, float | Tensor, float | Tensor]  # g and its two numbers
 
 
 @loop
@@ -195,10 +195,10 @@ def steps(
         spread(out[n, i], u[n, i], u[n, above], u[n, below], c, before, keep, k, periodic)
 
 
-def beside(x: Any) -> bool:
-    """Whether x.law stands for x.forward: both from one class. Who writes another formula has no loop for it yet."""
-    owner = [next(kind for kind in type(x).__mro__ if name in vars(kind)) for name in ("law", "forward")]
-    return owner[0] is owner[1]
+def beside(kind: type) -> bool:
+    """Whether `law` stands for `forward`: one class defines both. Who writes another formula has no loop for it yet."""
+    law, forward = (next(c for c in kind.__mro__ if name in vars(c)) for name in ("law", "forward"))
+    return law is forward
 
 
 @cache
@@ -217,6 +217,6 @@ def diffuse(law: Law, u: Tensor, v: Tensor, keep: float, dt: float, h: float, di
     g, a, b = law
     x, out = array(u).reshape(n, *space), u.new_empty(u.shape)
     y, z = x if v is u else array(v).reshape(n, *space), out.numpy().reshape(n, *space)
-    numbers = (x.dtype.type(number) for number in (keep, dt / h**2, 1 / h**2, a, b))
+    numbers = (x.dtype.type(number) for number in (keep, dt / h**2, 1 / h**2, float(a), float(b)))
     over(stepper(g), n * space[0], u.numel(), x, y, z, *numbers, periodic)
     return out
