@@ -173,17 +173,16 @@ def run(
 
     curves: dict[str, list[Any]] = {name: [] for name in record or {}}
     kept: dict[int, Tensor] = {}
+    of_state = {name: bool(getattr(measure, "of_state", False)) for name, measure in (record or {}).items()}
 
     def watch(n: int, x: State) -> None:
-        u = image(x)
-        values = {
-            name: _value(measure(x if getattr(measure, "of_state", False) else u.detach()))
-            for name, measure in (record or {}).items()
-        }
+        keeps = bool(keep) and n % keep == 0
+        u = x if all(of_state.values()) and not keeps else image(x).detach()  # a picture may cost more than a step
+        values = {name: _value(measure(x if of_state[name] else u)) for name, measure in (record or {}).items()}
         for name, value in values.items():  # only now, so that an interrupt leaves curves of equal length
             curves[name].append(value)
-        if keep and n % keep == 0:
-            kept[n] = u.detach()
+        if keeps:
+            kept[n] = u
 
     x = start(u0.clone())
     n, stopped = 0, "k"

@@ -441,3 +441,32 @@ def test_a_fixed_point_does_not_look_at_a_clock() -> None:
     assert fixed_point(1e-6)(torch.tensor(1.0), torch.tensor(1.0)) and not fixed_point(1e-6)(
         torch.tensor(2.0), torch.tensor(1.0)
     )
+
+
+def test_a_picture_is_read_out_only_where_it_is_asked_for() -> None:
+    class Counted:
+        asked = 0
+
+        def image(self, x: Tensor) -> Tensor:
+            self.asked += 1
+            return x
+
+        def __call__(self, x: Tensor) -> Tensor:
+            return x / 2
+
+    def measure(x: Tensor) -> float:
+        return float(x)
+
+    def of_state(x: Tensor) -> float:
+        return float(x)
+
+    of_state.of_state = True  # type: ignore[attr-defined]
+    for options, times in (
+        ({}, 1),
+        ({"record": {"a": of_state}}, 1),
+        ({"record": {"a": measure}}, 6),
+        ({"keep": 2}, 4),
+    ):
+        step = Counted()
+        run(step, torch.tensor(8.0), k=4, **options)
+        assert step.asked == times
