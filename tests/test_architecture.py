@@ -23,7 +23,8 @@ FLOORS = ("dynamics", "kernels", "operators", "energies", "flows", "nets", "lab"
 LINES = 250  # the rule: a file is read in one sitting, half of it docstring
 TOLERANCE = 10  # a sentence more is better than a sentence crammed
 AT_THE_TOP = {"torch", "numpy", "jaxtyping"}  # what a file below lab may import when it is imported
-ON_DEMAND = AT_THE_TOP | {"numba", "scipy", "sympy", "torchdiffeq", "tqdm"}  # ... and inside a function, when called
+# ... and inside a function, when it is called
+ON_DEMAND = AT_THE_TOP | {"llvmlite", "numba", "scipy", "sympy", "torchdiffeq", "tqdm"}
 HEAVY = ("IPython", "ipywidgets", "matplotlib", "numba", "pywt", "scipy", "skimage", "sklearn", "sympy")
 HEAVY += ("companion.lab",)
 ALGEBRA = {"Adjoint", "Composition", "Sum", "Multiple"}  # written A.T, A @ B, A + B, c * A

@@ -59,6 +59,7 @@ THRESHOLDS = "tests/laws/test_thresholds.py::"
 DYNAMICS = "tests/test_dynamics.py::"
 FILTERS = "tests/test_filters.py::"
 FRAMES = "tests/test_frames.py::"
+KERNEL_FRAMES = "tests/test_kernels_frames.py::"
 SPLINES = "tests/test_splines.py::"
 MEASURE = "tests/test_measure.py::"
 RADON = "tests/test_radon.py::"
@@ -180,6 +181,19 @@ MUTANTS = [
             )
         },
         "tests/test_fast_rof.py::test_the_loop_is_the_step",
+    ),
+    # kernels: frames
+    Mutant(
+        "the loop of the adjoint reflects an antisymmetric filter without its sign",
+        "kernels/merge.py",
+        {"w[c] = sign[e] * q[h] if mirrored(v, lines, reflect) else q[h]": "w[c] = q[h]"},
+        KERNEL_FRAMES + "test_the_loops_are_the_cascade",
+    ),
+    Mutant(
+        "the ring of rows forgets of which picture they are",
+        "kernels/shrinkage.py",
+        {"if held[slot, 0] != v or held[slot, 1] != b:": "if held[slot, 0] != v:"},
+        KERNEL_FRAMES + "test_one_pass_is_the_composition",
     ),
     # filters
     Mutant(

@@ -5,6 +5,7 @@ compiled by numba computes the same numbers in one pass over memory. The readabl
 extra `fast`), on a GPU, in other types than float32 and float64, and for small pictures.
 
     loop(f)            f, compiled at its first call
+    part(f)            f, copied into the loops that call it
     parallel(f, n, ..) f(..., start, stop) over parts of range(n), one thread each
     taken(u, ...)      whether a loop may stand in for the readable form of these tensors
     use(True / False)  with use(False): ...   never take a loop there; with True, at every size
@@ -62,7 +63,8 @@ def taken(*tensors: Tensor) -> bool:
     """Whether a loop may stand in for the readable form: numba is there, all tensors are plain ones on the CPU, of one
     type, float32 or float64, and one is large enough (`use` decides otherwise).
 
-    Never while torch.compile traces or forward derivatives are taken: the readable form knows both.
+    Never while torch.compile traces, or under forward derivatives and transforms of torch.func, which the readable form
+    knows.
     """
     wanted = _wanted.get()
     if wanted is False or not (wanted or any(u.numel() >= SMALLEST for u in tensors)) or not available():
@@ -74,6 +76,7 @@ def taken(*tensors: Tensor) -> bool:
         and u.dtype == tensors[0].dtype
         and u.layout == torch.strided
         and torch.autograd.forward_ad.unpack_dual(u).tangent is None
+        and not torch._C._functorch.is_functorch_wrapped_tensor(u)
         for u in tensors
     )
 
@@ -83,7 +86,8 @@ def unwatched(*tensors: Tensor) -> bool:
     need not say how it is differentiated.
     """
     return not any(
-        (u.requires_grad and torch.is_grad_enabled()) or torch._C._functorch.is_functorch_wrapped_tensor(u)
+        isinstance(u, Tensor)
+        and ((u.requires_grad and torch.is_grad_enabled()) or torch._C._functorch.is_functorch_wrapped_tensor(u))
         for u in tensors
     )
 
@@ -95,8 +99,8 @@ class Loop:
     once. Sums may be reordered, NaN and infinity keep their meaning.
     """
 
-    def __init__(self, f: Callable[..., Any]):
-        self.f = inspect.unwrap(f)
+    def __init__(self, f: Callable[..., Any], inlined: bool = False):
+        self.f, self.inlined = inspect.unwrap(f), inlined
         self.__doc__ = f.__doc__
 
     @cached_property
@@ -110,6 +114,8 @@ class Loop:
         g = FunctionType(f.__code__, {**f.__globals__, **loops}, f.__name__, f.__defaults__, f.__closure__)
         g.__qualname__, g.__module__ = f.__qualname__, f.__module__
         options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc"}}
+        if self.inlined:
+            return numba.njit(inline="always", **options)(g)
         try:
             return numba.njit(cache=True, **options)(g)
         except RuntimeError:  # no folder to keep it in
@@ -131,6 +137,11 @@ class Primitive(Loop):
 def loop(f: Callable[..., Any]) -> Loop:
     """f as a `Loop`: numba is imported, and f compiled, when it is first called."""
     return Loop(f)
+
+
+def part(f: Callable[..., Any]) -> Loop:
+    """f as a `Loop` that is copied into every loop that calls it: a call with arrays would count their owners anew."""
+    return Loop(f, inlined=True)
 
 
 def primitive(f: Callable[[], Any]) -> Loop:

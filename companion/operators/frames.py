@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from companion.kernels.frames import analysis, cascade, synthesis
 from companion.operators.banks import TOLERANCE, Bank, check_bank, check_reflection, check_sizes, extension_residual
 from companion.operators.checks import check_picture
 from companion.operators.filters import Filter, tensor_product
@@ -104,6 +105,8 @@ class FrameletTransform(LinearOperator):
     def forward(self, u: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """W u: the cascade (2.2), (*batch, *space) -> (*batch, band, *space)."""
         self._check(u, "u", self.dim)
+        if form := cascade(self, u):
+            return analysis(u, form)
         a, high = u, []
         for level in range(self.levels):
             parts = self._split(a, 2**level)
@@ -119,6 +122,8 @@ class FrameletTransform(LinearOperator):
                 f"W^T takes the {len(self.bands)} bands of W = {self}, on axis -{self.dim + 1}; the coefficients have "
                 f"{f.shape[-self.dim - 1]}, of another transform. Compare the orders and levels."
             )
+        if form := cascade(self, f.select(-self.dim - 1, 0)):
+            return synthesis(f, form)
         a, *high = f.unbind(-self.dim - 1)
         r = len(self.indices) - 1
         for level in reversed(range(self.levels)):
@@ -179,8 +184,7 @@ class FrameletTransform(LinearOperator):
         r"""W~ with W~^T W = I: W itself if it is tight."""
         if self.dual_bank is None:
             return self
-        swapped = FrameletTransform(self.dual_bank, self.levels, self.dim, self.boundary, dual=self.bank)
-        return swapped.to(self.device)
+        return FrameletTransform(self.dual_bank, self.levels, self.dim, self.boundary, dual=self.bank).to(self.device)
 
     def band(self, ell: int | Sequence[int], level: int = 0) -> int:
         """Where the band (ell, level) stands on the band axis."""
@@ -238,9 +242,8 @@ class FrameletTransform(LinearOperator):
         return v / (1 + rho) if self.tight else super().normal_solve(v, rho, tol, k)
 
     def __repr__(self) -> str:
-        kind = "tight" if self.tight else "with a dual"
         size = f"{len(self.bank)} filters, {self.levels} levels, dim={self.dim}"
-        return f"FrameletTransform({size}, {self.boundary}, {kind})"
+        return f"FrameletTransform({size}, {self.boundary}, {'tight' if self.tight else 'with a dual'})"
 
     def _check(self, u: Tensor, name: str, rank: int) -> None:
         check_picture(u, name, rank, self.device)

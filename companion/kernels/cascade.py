@@ -1,0 +1,120 @@
+r"""A framelet transform in numbers and arrays, as the loops take it: filters, levels, places of bands.   (2.2)
+
+Paper: (2.1), (2.2).  Notebook: none, a kernel is invisible to a lesson.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+
+class Cascade(NamedTuple):
+    """A transform in numbers: the taps q of all filters that are not 0, the k where they stand, how many each filter
+    has, its parity (0: none); levels, dim, reflect, and a level's bands in their order, as numbers in base r + 1.
+    """
+
+    q: tuple[float, ...]
+    k: tuple[int, ...]
+    length: tuple[int, ...]
+    sign: tuple[int, ...]
+    levels: int
+    dim: int
+    reflect: bool
+    order: tuple[int, ...]
+
+
+@lru_cache(maxsize=64)
+def numbers(
+    filters: tuple[tuple[Any, ...], ...], levels: int, dim: int, reflect: bool, indices: tuple[tuple[int, ...], ...]
+) -> Any:
+    """The transform of the filters (origin, taps ...), with these indices of a level's bands; None where a filter is to
+    be reflected that has no parity.
+    """
+    q: list[float] = []
+    k: list[int] = []
+    length, sign = [], []
+    for origin, *taps in filters:
+        pairs = {int(origin) + i: tap for i, tap in enumerate(taps) if tap != 0} or {0: 0.0}
+        q, k = q + list(pairs.values()), k + list(pairs)
+        length.append(len(pairs))
+        sign.append(next((p for p in (1, -1) if all(pairs.get(-i) == p * tap for i, tap in pairs.items())), 0))
+    if reflect and not all(sign):
+        return None
+    order = tuple(sum(i * len(filters) ** axis for axis, i in enumerate(reversed(index))) for index in indices)
+    return Cascade(tuple(q), tuple(k), tuple(length), tuple(sign), levels, dim, reflect, order)
+
+
+class Bank(NamedTuple):
+    """The filters along one axis: q_e[k] and their k, lo <= k <= hi, with room for `most` taps a filter; how many there
+    are, and the parity of q_e.
+    """
+
+    most: int
+    lo: int
+    hi: int
+    q: Any
+    k: Any
+    length: Any
+    sign: Any
+
+
+class Grid(NamedTuple):
+    """P bands of N planes of H rows of W samples; every `of` pictures of u is one to split; s = 2^l; whether it is a
+    volume, dealt out to threads by planes, not by rows; whether to write past the cache.
+    """
+
+    P: int
+    of: int
+    N: int
+    H: int
+    W: int
+    s: int
+    reflect: bool
+    solid: bool
+    past: bool
+
+
+@lru_cache(maxsize=64)
+def banks(form: Cascade, single: bool) -> tuple[Bank, Bank, Bank]:
+    """The bank of each of three axes; an axis that a picture lacks has the one filter delta."""
+    kind, R, start = np.float32 if single else np.float64, len(form.length), 0
+    q, k = np.zeros((R, max(form.length)), kind), np.zeros((R, max(form.length)), np.int64)
+    for e, n in enumerate(form.length):
+        q[e, :n], k[e, :n] = form.q[start : start + n], form.k[start : start + n]
+        start += n
+    one = np.ones(1, np.int64)
+    bank = Bank(
+        q.shape[1], int(k.min()), int(k.max()), q.ravel(), k.ravel(), np.array(form.length), np.array(form.sign, kind)
+    )
+    delta = Bank(1, 0, 0, np.ones(1, kind), np.zeros(1, np.int64), one, np.ones(1, kind))
+    a, b, c = (delta,) * (3 - form.dim) + (bank,) * form.dim
+    return a, b, c
+
+
+@lru_cache(maxsize=64)
+def grids(space: tuple[int, ...], form: Cascade, past: bool) -> tuple[tuple[Any, Grid, Any], ...]:
+    """For each level: the places of the bands, the grid, and the order in which its rows or planes are taken.
+
+    The averages on the way to the last one take turns between its place, 0, and a picture beside, place -1.
+    """
+    N, H, W = (1,) * (3 - form.dim) + tuple(space)
+    lines, high, R, made = N if form.dim == 3 else H, len(form.order) - 1, len(form.length), []
+    order = np.array(form.order)
+    for level in range(form.levels):
+        where, s, P = np.empty(R**form.dim, np.int64), 2**level, 1 + form.levels * high
+        where[order[1:]] = 1 + level * high + np.arange(high)
+        where[order[0]] = -((form.levels - 1 - level) % 2)
+        of = P if level and where[order[0]] < 0 else 1
+        lined = np.concatenate([np.arange(c, lines, s) for c in range(min(s, lines))])
+        grid = Grid(P, of, N, H, W, s, form.reflect, form.dim == 3, past)
+        made.append((where.reshape((1,) * (3 - form.dim) + (R,) * form.dim), grid, lined))
+    return tuple(made)
+
+
+def flat(u: Tensor) -> Any:
+    """The numbers of a contiguous tensor, one after the other."""
+    return u.detach().numpy().reshape(-1)
