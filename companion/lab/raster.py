@@ -123,7 +123,7 @@ def encode_fast(picture: np.ndarray) -> bytes:
     rows = np.zeros((h, 1 + picture[0].size), np.uint8)  # each begins with the number of its filter, 0: none
     rows[:, 1:] = picture.reshape(h, -1)
     head = struct.pack(">IIBBBBB", w, h, 8, 2 if colour else 0, 0, 0, 0)  # eight bits, of red, green, blue or of grey
-    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows, 1)), (b"IEND", b""))
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows.tobytes(), 1)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )
