@@ -1,6 +1,6 @@
 r"""theta <- Adam on mean 10 log_10 |F_theta(f) - u|^2: the nets of lab/trained.py, on the training photographs alone.
 
-    python experiments/learned.py                          all of them; three quarters of an hour of one core
+    python experiments/learned.py                          all of them; an hour of one core
     python experiments/learned.py "ADMM" "denoise .1"      these nets, these tasks; what is stored is kept
     python experiments/learned.py --again ...              ... or trained anew
     python experiments/learned.py tune                     the classical numbers in NETS, by golden-section search
@@ -46,7 +46,7 @@ SETTINGS: dict[str, dict] = {  # rate: {part of the parameter's name: rate}, the
     "PDHG, TV": {"steps": 150, "batch": 4, "crop": 64, "rate": {"": 0.1}},
     "learned diffusion": {"steps": 500, "batch": 8, "crop": 64, "rate": {"": 0.02}},
     "learned TV": {"steps": 60, "batch": 8, "crop": 32, "rate": {"": 0.01}},
-    "moving endpoint": {"steps": 500, "batch": 8, "crop": 48, "rate": {"": 0.002}, "clip": 1.0},
+    "moving endpoint": {"steps": 4000, "batch": 8, "crop": 48, "rate": {"": 0.002}, "clip": 1.0},
     "residual net": {"steps": 700, "batch": 8, "crop": 64, "rate": {"": 0.002}},
     "residual net, blind": {"steps": 700, "batch": 8, "crop": 64, "rate": {"": 0.002}},
 }

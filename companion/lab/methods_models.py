@@ -105,20 +105,22 @@ def by_synthesis(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> T
     return run(FISTA(problem, restart=True), first(f, A, sigma), k=2 * K).u
 
 
-def accelerated(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
+def accelerated(f: Tensor, A: LinearOperator, sigma: float, weight: float, share: float | None = None) -> Tensor:
     """(4.7): isotropic shrinkage at an extrapolated picture, then a step mu towards the data.   (4.7)
 
-    mu = 0.1 if A = I, else 0.9 / |A|^2; thresholds mu weight sigma on the finest level, 0.3 of it on the next.
+    mu = share / |A|^2, by default 0.1 if A = I, else 0.9; thresholds mu weight sigma on the finest level, 0.3 of it on
+    the next.
     """
     W = frame()
-    mu = 0.1 if isinstance(A, Identity) else 0.9 / float(A.norm(A.adjoint(f))) ** 2
+    share = share or (0.1 if isinstance(A, Identity) else 0.9)
+    mu = share if isinstance(A, Identity) else share / float(A.norm(A.adjoint(f))) ** 2
     lam = mu * weight * sigma * torch.tensor([1.0, 0.3]).reshape(-1, 1, 1, 1)
     return run(Accelerated(W, IsotropicSoft(lam, W), A, f, mu=mu, restart=True), first(f, A, sigma), k=K).u
 
 
-def total_variation(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
-    """min nu TV(u) + 1/2 |A u - f|^2, forward differences; for CT twice as many steps.   (3.2)"""
-    return solved(tv(A, f, weight * sigma), A, first(f, A, sigma), times=1 + isinstance(A, Radon))
+def total_variation(f: Tensor, A: LinearOperator, sigma: float, weight: float, times: int = 0) -> Tensor:
+    """min nu TV(u) + 1/2 |A u - f|^2, forward differences; for CT twice as many steps, unless `times` says.   (3.2)"""
+    return solved(tv(A, f, weight * sigma), A, first(f, A, sigma), times or 1 + isinstance(A, Radon))
 
 
 def haar_variation(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
