@@ -11,6 +11,7 @@ alone, and results/choices.json says which is best there:
     start of the blur f, and (A^T A + c sigma I)^{-1} A^T f for c = 0.3, 1, 3
     start for CT      A^T f / |A|^2, and Tikhonov's picture, for (2.5) and (3.2)
     steps for CT      120 and 240 of PDHG, for (3.2)
+    steps of TGV      240, 480, 960 of PDHG, for MRI
 
 Notebook: 14.
 """
@@ -86,6 +87,13 @@ def options() -> dict[str, dict[str, dict[str, Callable[[], float]]]]:
         },
         "start of the blur": {"deblur": {o: score("deblur", "linear start", m) for o, m in blurred.items()}},
         "steps for CT": {t: {o: score(t, "TV (3.2)", m) for o, m in steps.items()} for t in ("CT 60", "CT 20")},
+    }
+    found["steps of TGV"] = {
+        t: {
+            str(120 * k): score(t, "TGV", lambda f, A, sigma, weight, k=k: models.generalised(f, A, sigma, weight, k))
+            for k in (2, 4, 8)
+        }
+        for t in ("MRI 4x", "MRI 8x")
     }
     for name, method in started.items():
         found[f"start for CT, {name}"] = {

@@ -118,6 +118,7 @@ SCALED: dict[str, Callable] = {
     "right": lambda net, f, a, b: net(f * a / b) * b / a,
     "the net as it is": lambda net, f, a, b: net(f),
     "upside down": lambda net, f, a, b: net(f * b / a) * a / b,
+    "upside down, and the picture": lambda net, f, a, b: net(f * b / a),
     "has to be scaled back": lambda net, f, a, b: net(f * a / b),
     "the data were not scaled": lambda net, f, a, b: net(f) * b / a,
     "scaled twice": lambda net, f, a, b: net(f * a / b) * a / b,

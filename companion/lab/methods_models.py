@@ -133,9 +133,9 @@ def condat_variation(f: Tensor, A: LinearOperator, sigma: float, weight: float) 
     return run(PDHG(ConsistentROF(f, weight * sigma, Interpolation(condat_kernels()))), f, k=2 * K).u
 
 
-def generalised(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
+def generalised(f: Tensor, A: LinearOperator, sigma: float, weight: float, times: int = 2) -> Tensor:
     """min 1/2 |A u - f|^2 + TGV(u), alpha_1 = weight sigma, alpha_0 = 2 alpha_1.   [18]"""
-    return solved(TGV(A, f, weight * sigma, 2 * weight * sigma), A, first(f, A, sigma), times=2)
+    return solved(TGV(A, f, weight * sigma, 2 * weight * sigma), A, first(f, A, sigma), times)
 
 
 def smooth_pieces(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
