@@ -1,6 +1,6 @@
 r"""min E(u) + R(K u), for every A, as lines of the leaderboard: (f, A, sigma, weight) -> u.   (2.4)-(2.6), (3.2)
 
-What is fixed beforehand was chosen on training photographs:
+What is fixed; experiments/choices.py compares it with other numbers, on training photographs:
 
     W        undecimated linear B-splines, 2 levels (shrinkage in one step: 3); lambda = weight sigma |q_{ell,l}| for
              each band, a multiple of the noise's deviation in it, and 0 on the average (synthesis: a price of 1/20)
