@@ -1,8 +1,9 @@
 r"""theta <- Adam on mean 10 log_10 |F_theta(f) - u|^2: the nets of lab/trained.py, on the training photographs alone.
 
-    python experiments/learned.py                          all of them; three quarters of an hour of one core
+    python experiments/learned.py                          all of them; an hour of one core
     python experiments/learned.py "ADMM" "denoise .1"      these nets, these tasks; what is stored is kept
     python experiments/learned.py --again ...              ... or trained anew
+    python experiments/learned.py policy                   when the stored moving endpoint stops, anew
     python experiments/learned.py tune                     the classical numbers in NETS, by golden-section search
 
 One procedure for all: crops of the ten training photographs at five sizes, turned and mirrored; the loss is minus the
@@ -33,7 +34,7 @@ from companion.lab.photos import TRAINING, held_out, training
 from companion.lab.quality import best_weight, psnr
 from companion.lab.results import store, stored
 from companion.lab.tasks import Task, tasks
-from companion.lab.trained import CT, INVERSE, NETS, SIGMAS, MovingEndpoint, build, weights
+from companion.lab.trained import CT, INVERSE, NETS, SIGMAS, MovingEndpoint, build, load, weights
 
 SEED = 0
 ALL_TASKS = (*SIGMAS, *INVERSE, *CT)
@@ -46,11 +47,11 @@ SETTINGS: dict[str, dict] = {  # rate: {part of the parameter's name: rate}, the
     "PDHG, TV": {"steps": 150, "batch": 4, "crop": 64, "rate": {"": 0.1}},
     "learned diffusion": {"steps": 500, "batch": 8, "crop": 64, "rate": {"": 0.02}},
     "learned TV": {"steps": 60, "batch": 8, "crop": 32, "rate": {"": 0.01}},
-    "moving endpoint": {"steps": 500, "batch": 8, "crop": 48, "rate": {"": 0.002}, "clip": 1.0},
+    "moving endpoint": {"steps": 4000, "batch": 8, "crop": 48, "rate": {"": 0.002}, "clip": 1.0},
     "residual net": {"steps": 700, "batch": 8, "crop": 64, "rate": {"": 0.002}},
     "residual net, blind": {"steps": 700, "batch": 8, "crop": 64, "rate": {"": 0.002}},
 }
-POLICY = {"orbits": 24, "steps": 240, "batch": 4, "crop": 128, "rate": 0.01}
+POLICY = {"orbits": 96, "steps": 1200, "batch": 4, "crop": 128, "rate": 0.01}
 ORBIT = 10  # steps of the moving endpoint that are trained
 
 
@@ -161,7 +162,7 @@ def errors(states: list[Observed], u: Tensor) -> Tensor:
 
 
 def learn_endpoint(net: MovingEndpoint, crops: Crops, s: dict, seed: int) -> list[float]:
-    """First the unit, by the least error along its orbit; then the policy, by where that least error is."""
+    """First the unit, by the least error along its orbit; then the policy, by what going on is worth there."""
 
     def restore(k: int) -> Tensor:
         u = crops()
@@ -182,6 +183,23 @@ def learn_policy(net: MovingEndpoint, crops: Crops) -> list[float]:
         orbits.append((states, 10 * errors(states, u).log10()))
     loss = lambda k: stop_loss(net.policy, *orbits[k % len(orbits)])  # noqa: E731
     return fit(net.policy, loss, POLICY["steps"], {"": POLICY["rate"]})
+
+
+def policy() -> None:
+    """The second half of learn_endpoint, on the unit that is stored: as both halves give it."""
+    name, task_name = "moving endpoint", SIGMAS[0]
+    task, row, file = tasks()[task_name], known()["nets"][name]["blind"], weights(name, task_name)
+    torch.manual_seed(SEED)
+    net = build(name, task)
+    load(net.unit, {k[5:]: v for k, v in torch.load(file)["parameters"].items() if k.startswith("unit.")})
+    begin = time.process_time()
+    losses = learn_policy(net, Crops(POLICY["crop"], POLICY["batch"], SEED + 1))
+    row["seconds"] = round(row["seconds"] + time.process_time() - begin, 1)
+    row |= {"settings": setting(name, task_name), "loss": row["loss"][:20] + losses, "versions": versions()}
+    row["after"] = measured(name, net, NETS[name].tasks, tasks())
+    keep("nets", name, "blind", row)
+    save(net, file, row["settings"], SEED)
+    print({t: (a["training"], a["held out"]) for t, a in row["after"].items()})
 
 
 def measured(name: str, net: nn.Module, names: Sequence[str], all_tasks: dict[str, Task]) -> dict:
@@ -279,6 +297,8 @@ def main(words: list[str]) -> None:
     torch.set_num_threads(1)
     if words[:1] == ["tune"]:
         return tune(words[1:])
+    if words == ["policy"]:
+        return policy()
     again, chosen = "--again" in words, [w for w in words if w != "--again"]
     all_tasks = tasks()
     for name, net in NETS.items():

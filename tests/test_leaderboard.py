@@ -2,13 +2,14 @@
 
 import math
 import statistics
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
 from companion import LinearOperator, Radon
-from companion.lab import leaderboard, methods_models, photos, psnr
+from companion.lab import leaderboard, methods_models, photos, psnr, stored
 from companion.lab.leaderboard import CHOSEN_ON, FACTOR, board, enter, entry, named, peak, rows, timed
 from companion.lab.leaderboard_figure import best, leaderboard_figure
 from companion.lab.methods import Entry, methods
@@ -233,6 +234,27 @@ def test_the_stored_lines_are_consistent() -> None:
         if row.name in entries:
             span = entries[row.name].span
             assert row.span == (span if span is None else list(span))
+
+
+FIXED = {
+    "mu of (4.7)": "0.9",
+    "start of the blur": "1",
+    "steps for CT": "240",
+    "start for CT, TV (3.2)": "Tikhonov",
+    "start for CT, analysis (2.5)": "Tikhonov",
+}
+
+
+def test_the_fixed_numbers_are_the_best_on_the_training_pictures(experiment: Callable) -> None:
+    choices = stored("choices")
+    assert tuple(choices["about"]["chosen_on"]) == CHOSEN_ON
+    for what, present in FIXED.items():
+        for by_option in choices[what].values():
+            assert max(by_option, key=by_option.__getitem__) == present
+    for by_steps in choices["steps of TGV"].values():  # more of them bring nothing
+        assert max(by_steps.values()) - by_steps["240"] < 0.05
+    again = experiment("choices").options()["start of the blur"]["deblur"]["1"]()
+    assert again == pytest.approx(choices["start of the blur"]["deblur"]["1"], abs=0.01)
 
 
 @pytest.mark.parametrize(("task", "name"), [("deblur", "Tikhonov"), ("denoise .1", "soft shrinkage (4.5)")])

@@ -18,6 +18,7 @@ from companion import lab
 from companion.lab import course, course_map, glossary, stored
 from companion.lab.exercises import lesson_00 as exercises
 from tests.test_paper_map import ITEMS, MAP, coverage, named
+from tests.verdicts import says
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = {int(path.stem[:2]): path for path in (ROOT / "notebooks").glob("*.ipynb")}
@@ -236,11 +237,6 @@ def test_a_lesson_is_measured(tmp_path: Path) -> None:
 
 
 # ---- the exercises ----------------------------------------------------------------------------------------------
-
-
-def says(check: Callable, answer: object) -> str:
-    state, words = check.verdict(answer)
-    return words if state == "wrong" else state
 
 
 def _down(u: Tensor, h: float) -> Tensor:

@@ -12,14 +12,10 @@ from torch import Tensor
 from companion import ADMM, FrameletTransform, Gradient, Mask, analysis, bspline, tikhonov
 from companion.lab import explorers, stored
 from companion.lab.exercises import lesson_04 as exercises
+from tests.verdicts import says
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = [f"{model}, {bank}" for model in ("analysis", "balanced", "synthesis") for bank in ("Haar", "linear", "cubic")]
-
-
-def says(check: Callable, answer: object) -> str:
-    state, words = check.verdict(answer)
-    return words if state == "wrong" else state
 
 
 PROX = {

@@ -1,7 +1,6 @@
 """Lesson 05: what its checks say to right and wrong answers, and whether its explorer tells the truth."""
 
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -12,11 +11,7 @@ from companion.lab import curves, explorers, loglog
 from companion.lab.exercises import lesson_05 as exercises
 from companion.lab.explorers import lesson_05 as explorer
 from companion.lab.show import CYCLE
-
-
-def says(check: Callable, answer: object) -> str:
-    state, words = check.verdict(answer)
-    return words if state == "wrong" else state
+from tests.verdicts import says
 
 
 def _size(p: Tensor) -> Tensor:

@@ -14,13 +14,9 @@ from companion import VARIATIONS, GaussianNoise
 from companion.lab import explorers, photographs, psnr, stored
 from companion.lab.exercises import lesson_07 as exercises
 from companion.lab.explorers import lesson_07
+from tests.verdicts import says
 
 ROOT2 = 2**0.5
-
-
-def says(check: Callable, answer: object) -> str:
-    state, words = check.verdict(answer)
-    return words if state == "wrong" else state
 
 
 WEIGHTS = {

@@ -26,11 +26,7 @@ from companion.lab import explorers
 from companion.lab.exercises import lesson_08 as exercises
 from companion.lab.explorers import lesson_08
 from companion.lab.explorers.drawing import noisy
-
-
-def says(check: Callable, answer: object) -> str:
-    state, words = check.verdict(answer)
-    return words if state == "wrong" else state
+from tests.verdicts import says
 
 
 def level(front: float, inside: float, power: int = 1) -> Callable:

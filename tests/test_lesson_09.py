@@ -1,7 +1,6 @@
 """Lesson 09: what its checks say to right and wrong answers, and what its explorer shows."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,12 +10,7 @@ from companion import Accelerated, FrameletTransform, bspline, run
 from companion.lab import explorers
 from companion.lab.exercises import lesson_09 as exercises
 from companion.lab.explorers import lesson_09
-
-
-def says(check: Callable, answer: object) -> str:
-    state, words = check.verdict(answer)
-    return words if state == "wrong" else state
-
+from tests.verdicts import says
 
 DICTIONARIES = {
     "right": lambda C, t, h, g, kappa: (1 - C * t, 2 * t**2 * g / h**2, kappa * t**2),

@@ -13,11 +13,7 @@ from companion import run
 from companion.lab import explorers
 from companion.lab.exercises import lesson_10 as exercises
 from companion.lab.explorers import lesson_10
-
-
-def says(check: Callable, answer: object) -> str:
-    state, words = check.verdict(answer)
-    return words if state == "wrong" else state
+from tests.verdicts import says
 
 
 def undone(F: Callable, G: Callable, dt: float, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

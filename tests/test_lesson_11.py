@@ -13,11 +13,7 @@ from companion import EMSA, MSA, Control, EulerMaruyama, GatedEuler, ShakeShake,
 from companion.lab import explorers
 from companion.lab.exercises import lesson_11 as exercises
 from companion.lab.explorers import lesson_11
-
-
-def says(check: Callable, answer: object) -> str:
-    state, words = check.verdict(answer)
-    return words if state == "wrong" else state
+from tests.verdicts import says
 
 
 def exact(p: float, dt: float, n: int) -> tuple[float, float]:

@@ -1,7 +1,6 @@
 """Lesson 12: what its checks say to right and wrong answers, and what its explorers show."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,12 +12,7 @@ from companion import Filter, central
 from companion.lab import explorers
 from companion.lab.exercises import lesson_12 as exercises
 from companion.lab.explorers import lesson_12
-
-
-def says(check: Callable, answer: object) -> str:
-    state, words = check.verdict(answer)
-    return words if state == "wrong" else state
-
+from tests.verdicts import says
 
 MATRICES = {
     "right": [[0, 0, 0], [-1, 0, -3 / 16], [0, 0, 0]],

@@ -1,7 +1,6 @@
 """Lesson 13: what its checks say to right and wrong answers, and what its explorers show."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,11 +10,7 @@ from companion.lab import explorers
 from companion.lab.exercises import lesson_13 as exercises
 from companion.lab.explorers import lesson_13
 from companion.nets.symnet import SymNet
-
-
-def says(check: Callable, answer: object) -> str:
-    state, words = check.verdict(answer)
-    return words if state == "wrong" else state
+from tests.verdicts import says
 
 
 def parameters(n: int, m: int) -> int:

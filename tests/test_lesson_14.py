@@ -10,13 +10,9 @@ from torch import Tensor
 
 from companion import FrameletTransform, bspline, dct, extension_residual, going_on
 from companion.lab.exercises import lesson_14 as exercises
+from tests.verdicts import says
 
 f64 = torch.float64
-
-
-def says(check: Callable, answer: object) -> str:
-    state, words = check.verdict(answer)
-    return words if state == "wrong" else state
 
 
 BETWEEN: dict[str, Callable] = {
@@ -24,7 +20,7 @@ BETWEEN: dict[str, Callable] = {
     "the sign of theta": lambda t, v, b: v / (v / b + (1 - v / b) * torch.exp(t)),
     "knows no bound": lambda t, v, b: v * torch.exp(t),
     "can never come back": lambda t, v, b: (v * torch.exp(t)).clamp(max=b),
-    "it is b/2, not v_0": lambda t, v, b: b * torch.sigmoid(t),
+    "it is beta/2, not v_0": lambda t, v, b: b * torch.sigmoid(t),
     "not 1, stands before": lambda t, v, b: v / (v / b + torch.exp(-t)),
     "is the share of the bound": lambda t, v, b: v / b / (v / b + (1 - v / b) * torch.exp(-t)),
     "must have shape (5,)": lambda t, v, b: t[:2],
@@ -122,6 +118,7 @@ SCALED: dict[str, Callable] = {
     "right": lambda net, f, a, b: net(f * a / b) * b / a,
     "the net as it is": lambda net, f, a, b: net(f),
     "upside down": lambda net, f, a, b: net(f * b / a) * a / b,
+    "upside down, and the picture": lambda net, f, a, b: net(f * b / a),
     "has to be scaled back": lambda net, f, a, b: net(f * a / b),
     "the data were not scaled": lambda net, f, a, b: net(f) * b / a,
     "scaled twice": lambda net, f, a, b: net(f * a / b) * a / b,

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -29,12 +28,7 @@ from companion.lab.explorers import lesson_15
 from companion.lab.segment import dice, islands
 from companion.lab.surfaces import errors, mesh, scatter, torus
 from companion.lab.volumes import head, mr_scans, psnr_in, shrunk
-
-
-def says(check: Callable, answer: object) -> str:
-    state, words = check.verdict(answer)
-    return words if state == "wrong" else state
-
+from tests.verdicts import says
 
 # ---- the exercises ----------------------------------------------------------------------------------------------
 

@@ -2718,6 +2718,12 @@ MUTANTS = [
         MOVING_ENDPOINT + "test_the_value_of_going_on_by_enumeration_and_the_oracle_is_greedy",
     ),
     Mutant(
+        "a late stop costs what an early one does",
+        "nets/moving_endpoint.py",
+        {"(Q <= 0).to(z.dtype), Q.abs())": "(Q <= 0).to(z.dtype))"},
+        MOVING_ENDPOINT + "test_the_loss_of_a_policy_by_hand",
+    ),
+    Mutant(
         "a median for a standard deviation",
         "nets/moving_endpoint.py",
         {".values / 0.6744897501960817": ".values"},

@@ -35,7 +35,7 @@ GLOSSARY = tuple(
             (r"\mathcal F_\Theta", "", "learned map", "学得的映射（含可学习参数）"),
             (r"\kappa=\sqrt K", "kappa", "slope above which edges sharpen", "斜率阈值"),
             ("", "fixed_point", "fixed point", "不动点"),
-            ("", "", "firmly nonexpansive", "固定非扩张"),
+            ("", "", "firmly nonexpansive", "固定非扩张*"),
             ("", "psnr", "peak signal-to-noise ratio", "峰值信噪比"),
         ),
         1: (

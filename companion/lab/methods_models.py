@@ -1,6 +1,6 @@
 r"""min E(u) + R(K u), for every A, as lines of the leaderboard: (f, A, sigma, weight) -> u.   (2.4)-(2.6), (3.2)
 
-What is fixed beforehand was chosen on training photographs:
+What is fixed; experiments/choices.py compares it with other numbers, on training photographs:
 
     W        undecimated linear B-splines, 2 levels (shrinkage in one step: 3); lambda = weight sigma |q_{ell,l}| for
              each band, a multiple of the noise's deviation in it, and 0 on the average (synthesis: a price of 1/20)
@@ -105,20 +105,22 @@ def by_synthesis(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> T
     return run(FISTA(problem, restart=True), first(f, A, sigma), k=2 * K).u
 
 
-def accelerated(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
+def accelerated(f: Tensor, A: LinearOperator, sigma: float, weight: float, share: float | None = None) -> Tensor:
     """(4.7): isotropic shrinkage at an extrapolated picture, then a step mu towards the data.   (4.7)
 
-    mu = 0.1 if A = I, else 0.9 / |A|^2; thresholds mu weight sigma on the finest level, 0.3 of it on the next.
+    mu = share / |A|^2, by default 0.1 if A = I, else 0.9; thresholds mu weight sigma on the finest level, 0.3 of it on
+    the next.
     """
     W = frame()
-    mu = 0.1 if isinstance(A, Identity) else 0.9 / float(A.norm(A.adjoint(f))) ** 2
+    share = share or (0.1 if isinstance(A, Identity) else 0.9)
+    mu = share if isinstance(A, Identity) else share / float(A.norm(A.adjoint(f))) ** 2
     lam = mu * weight * sigma * torch.tensor([1.0, 0.3]).reshape(-1, 1, 1, 1)
     return run(Accelerated(W, IsotropicSoft(lam, W), A, f, mu=mu, restart=True), first(f, A, sigma), k=K).u
 
 
-def total_variation(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
-    """min nu TV(u) + 1/2 |A u - f|^2, forward differences; for CT twice as many steps.   (3.2)"""
-    return solved(tv(A, f, weight * sigma), A, first(f, A, sigma), times=1 + isinstance(A, Radon))
+def total_variation(f: Tensor, A: LinearOperator, sigma: float, weight: float, times: int = 0) -> Tensor:
+    """min nu TV(u) + 1/2 |A u - f|^2, forward differences; for CT twice as many steps, unless `times` says.   (3.2)"""
+    return solved(tv(A, f, weight * sigma), A, first(f, A, sigma), times or 1 + isinstance(A, Radon))
 
 
 def haar_variation(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
@@ -131,9 +133,9 @@ def condat_variation(f: Tensor, A: LinearOperator, sigma: float, weight: float) 
     return run(PDHG(ConsistentROF(f, weight * sigma, Interpolation(condat_kernels()))), f, k=2 * K).u
 
 
-def generalised(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:
+def generalised(f: Tensor, A: LinearOperator, sigma: float, weight: float, times: int = 2) -> Tensor:
     """min 1/2 |A u - f|^2 + TGV(u), alpha_1 = weight sigma, alpha_0 = 2 alpha_1.   [18]"""
-    return solved(TGV(A, f, weight * sigma, 2 * weight * sigma), A, first(f, A, sigma), times=2)
+    return solved(TGV(A, f, weight * sigma, 2 * weight * sigma), A, first(f, A, sigma), times)
 
 
 def smooth_pieces(f: Tensor, A: LinearOperator, sigma: float, weight: float) -> Tensor:

@@ -32,4 +32,6 @@ def store(script: str, results: dict[str, Any], **about: Any) -> None:
     versions = {"torch": torch.__version__.split("+")[0], "companion": companion.__version__, "threads": 1}
     path = Path(script).resolve().parent / "results" / f"{Path(script).stem}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(results | {"about": about | versions}, indent=1) + "\n", encoding="utf-8")
+    part = path.with_suffix(".part")  # a reader finds the old results or the new ones, never half of them
+    part.write_text(json.dumps(results | {"about": about | versions}, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)

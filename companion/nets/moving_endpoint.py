@@ -13,9 +13,8 @@ of the flow, the policy unit decides from (u^k, f) whether to stop. On a grid of
 
 and the first k >= 1 with Q_k <= 0 is k*, or K if there is none: the best policy that knows y is the oracle. One that
 does not takes expectations of all this, given what it has seen; the paper learns such a Q by deep Q-learning, and
-`q_loss` is one step of it. The orbit does not depend on the policy, so that k* is known once it was run, and {k >= k*}
-can be taught, a classification: `stop_loss`. Up to k* that is the sign of Q_k; beyond, Q_k may be positive again, as
-for the losses 9, 2, 5, 3. What an early or a late stop costs is ignored.
+`q_loss` is one step of it. The orbit does not depend on the policy, so that Q is known once it was run, and its sign
+can be taught, a classification in which a mistake counts what it costs, |Q_k|: `stop_loss`.
 
 Before training each unit is a classical thing. The restoration unit is a given step, such as an explicit diffusion, or
 does nothing. The policy is Morozov's discrepancy principle, stop when |u^k - f| >= sigma sqrt(N), with sigma estimated
@@ -195,16 +194,15 @@ def going_on(losses: Float[Tensor, "K1 *batch"], cost: float = 0.0) -> Float[Ten
 def stop_loss(
     policy: StoppingPolicy, orbit: list[Observed], losses: Float[Tensor, "K1 *batch"], cost: float = 0.0
 ) -> Tensor:
-    r"""The mean over k = 1, ..., K of the cross entropy of P(stop | u^k, f) and 1{k >= k*}: taught by the oracle.
+    r"""The mean over k = 1, ..., K - 1 of |Q_k| times the cross entropy of P(stop | u^k, f) and 1{Q_k <= 0}.
 
-    orbit  the states of k = 0, ..., K; `losses` theirs
+    A wrong decision at k costs |Q_k|, so that near the best step little is asked. Q = `going_on(losses, cost)`.
+
+    orbit  the states of k = 0, ..., K; `losses` theirs, of size 1, such as -PSNR in dB
     """
-    stop = oracle_stop(losses, cost)
-    terms = [
-        nnf.binary_cross_entropy_with_logits(z := policy.logit(x), (k >= stop).to(z.dtype))
-        for k, x in enumerate(orbit[1:], 1)
-    ]
-    return torch.stack(terms).mean()
+    Q = going_on(losses, cost)[1:]
+    z = torch.stack([policy.logit(x) for x in orbit[1:-1]])
+    return nnf.binary_cross_entropy_with_logits(z, (Q <= 0).to(z.dtype), Q.abs())
 
 
 def q_loss(

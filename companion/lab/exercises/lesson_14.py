@@ -26,13 +26,13 @@ ROWS = "orthonormal rows or columns are not asked for; sums along the diagonals 
     title="14.1 a number between two bounds",
     expects=Callable,
     hints=[
-        "(2): the denominator is v_0/b + (1 - v_0/b) e^{-theta}.",
-        "At theta = 0 the denominator is 1. For theta -> infinity it is v_0/b, and v = b.",
+        "(2): the denominator is v_0/beta + (1 - v_0/beta) e^{-theta}.",
+        "At theta = 0 the denominator is 1. For theta -> infinity it is v_0/beta, and v = beta.",
     ],
-    praise="a step length learned so never crosses 2/L, and starts where the solver has it",
+    praise="a step length learned so never crosses 2/|A|^2, and starts where the solver has it",
 )
 def between(answer: Callable[..., Any]) -> str | None:
-    """v_0 / (v_0/b + (1 - v_0/b) e^{-theta})."""
+    """v_0 / (v_0/beta + (1 - v_0/beta) e^{-theta})."""
     theta = torch.tensor([-3.0, -0.4, 0.0, 0.7, 5.0], dtype=f64)
     for v0, b in ((0.3, 2.0), (1.8, 2.0), (0.0, 1.0)):
         part = v0 / b
@@ -40,13 +40,13 @@ def between(answer: Callable[..., Any]) -> str | None:
         slips = {
             "the sign of theta is reversed: v must grow with theta": v0 / (part + (1 - part) * torch.exp(theta)),
             "this is v_0 e^theta, which knows no bound": v0 * theta.exp(),
-            "cut off at b it has the derivative 0 beyond, and can never come back": (v0 * theta.exp()).clamp(max=b),
-            "this lies between 0 and b, but at theta = 0 it is b/2, not v_0": b * theta.sigmoid(),
-            "at theta = 0 this is not v_0: 1 - v_0/b, not 1, stands before the exponential": v0
+            "cut off at beta it has the derivative 0 beyond, and can never come back": (v0 * theta.exp()).clamp(max=b),
+            "this lies between 0 and beta, but at theta = 0 it is beta/2, not v_0": b * theta.sigmoid(),
+            "at theta = 0 this is not v_0: 1 - v_0/beta, not 1, stands before the exponential": v0
             / (part + torch.exp(-theta)),
-            "this lies between 0 and 1: v_0/b is the share of the bound": right / b,
+            "this lies between 0 and 1: v_0/beta is the share of the bound": right / b,
         }
-        words = named_slip(answer(theta, v0, b), right, slips, f"v_0 = {v0:g}, b = {b:g}")
+        words = named_slip(answer(theta, v0, b), right, slips, f"v_0 = {v0:g}, beta = {b:g}")
         if words:
             return words
     return None
@@ -200,6 +200,7 @@ def rescaled(answer: Callable[..., Any]) -> str | None:
             "this is the net as it is": soft(f),
             "the factor is upside down: more noise asks for larger thresholds": soft(c * f) / c,
             "the picture has to be scaled back": soft(f / c),
+            "the factor is upside down, and the picture has to be scaled back": soft(c * f),
             "the data were not scaled, the picture was": c * soft(f),
             "scaled twice the same way: forth by 1/c, back by c": soft(f / c) / c,
             "variances are not asked: thresholds scale like sigma": c**2 * soft(f / c**2),

@@ -72,6 +72,7 @@ def directions(answer: Any) -> str | None:
             0.75 / root: "there are two such blocks for each step: with one pixel in, and with three",
             0.75: "for each step there are two such blocks, and its length is sqrt(2)",
             0.5: "at 45 degrees all three bands see the edge",
+            math.sqrt(3) / 2 / root: "this is the length (4.2); the first two are sums, entry by entry",
         }),
         (0.5, {1.0: "Haar's high-pass filters have taps of size 1/4: the coefficient of a straight edge is 1/2"}),
         (math.sqrt(3) / 2 / root, {
@@ -94,7 +95,7 @@ def directions(answer: Any) -> str | None:
     title="15.3 what an average leaves",
     expects=Callable,
     hints=[
-        "Without details W^T W is the low-pass filter h and then its mirror image: a correlation of h with itself.",
+        "Without details W_0^T W_0 is left, h and then its mirror image: a correlation of h with itself.",
         "White noise of variance 1 has after a filter a the variance sum a[k]^2. In d dimensions a is a product.",
         "For h = (1, 2, 1)/4: a = (1, 4, 6, 4, 1)/16 and sum a^2 = 70/256.",
     ],
