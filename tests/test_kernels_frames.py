@@ -94,7 +94,7 @@ def test_the_readable_form_is_not_run_where_a_loop_is_taken(monkeypatch: pytest.
 
     monkeypatch.setattr(FrameletTransform, "_split", refuse)
     monkeypatch.setattr(FrameletTransform, "_merge", refuse)
-    W, large, small = FrameletTransform(bspline(2)), torch.rand(128, 128), torch.rand(20, 20)
+    W, large, small = FrameletTransform(bspline(2)), torch.rand(400, 400), torch.rand(20, 20)
     W.T(W(large))
     with kernels.use(True):
         W.T(W(small))

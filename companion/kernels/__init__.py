@@ -59,15 +59,15 @@ def use(kernels: bool) -> Iterator[None]:
         _wanted.reset(before)
 
 
-def taken(*tensors: Tensor) -> bool:
+def taken(*tensors: Tensor, least: int = SMALLEST) -> bool:
     """Whether a loop may stand in for the readable form: numba is there, all tensors are plain ones on the CPU, of one
-    type, float32 or float64, and one is large enough (`use` decides otherwise).
+    type, float32 or float64, and one has at least `least` entries (`use` decides otherwise).
 
     Never while torch.compile traces, or under forward derivatives and transforms of torch.func, which the readable form
     knows.
     """
     wanted = _wanted.get()
-    if wanted is False or not (wanted or any(u.numel() >= SMALLEST for u in tensors)) or not available():
+    if wanted is False or not (wanted or any(u.numel() >= least for u in tensors)) or not available():
         return False
     return not torch.compiler.is_compiling() and all(
         type(u) in (Tensor, torch.nn.Parameter)
