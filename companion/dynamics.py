@@ -140,6 +140,8 @@ def run(
     keep      keep every keep-th iterate in `Trajectory.kept`, u^0 and the last one included; 0 keeps none
     progress  True or a title: a progress bar, shown once a run has lasted two seconds
 
+    A map that is faster `together` = m steps at once has `power(u, n)` = F^n(u), taken where nobody looks in between.
+
     Gradients flow through all steps unless the caller is in `torch.no_grad()`; what is kept and recorded is detached.
     Ctrl-C ends the run and returns what was reached, with stopped = "interrupt".
 
@@ -187,11 +189,14 @@ def run(
     x = start(u0.clone())
     n, stopped = 0, "k"
     watch(0, x)
-    orbit = itertools.islice(iterate(step, x), 1, None if total is None else total + 1)
+    states = itertools.islice(iterate(step, x), 1, None if total is None else total + 1)
+    orbit: Iterator[tuple[int, State]] = enumerate(states, 1)
+    if (leap := getattr(step, "together", 1)) > 1 and total is not None and not (until or record or keep):
+        orbit = _leaps(step, x, leap, total)
     try:
-        for new in _bar(orbit, total, progress):
-            watch(n + 1, new)
-            old, x, n = x, new, n + 1
+        for m, new in _bar(orbit, total, progress):
+            watch(m, new)
+            old, x, n = x, new, m
             if until is not None and until(x, old):
                 stopped = "until" if finite(x) else "diverged"
                 break
@@ -209,6 +214,13 @@ def run(
     return Trajectory(u, x, n, stopped, kept, {name: _curve(c) for name, c in curves.items()})
 
 
+def _leaps(step: Any, x: State, leap: int, total: int) -> Iterator[tuple[int, State]]:
+    """(n, F^n(x)) for n = leap, 2 leap, ..., total."""
+    for n in range(0, total, leap):
+        x = step.power(x, min(leap, total - n))
+        yield min(n + leap, total), x
+
+
 def _value(measured: Any) -> Any:
     """A number as a Python number: thousands of tiny tensors, kept between large ones, would fragment the memory."""
     value = measured.detach().cpu() if isinstance(measured, Tensor) else measured
@@ -222,10 +234,15 @@ def _curve(values: list[Any]) -> Tensor:
     return torch.tensor(values, dtype=torch.float64 if any(isinstance(v, float) for v in values) else None)
 
 
-def _bar(orbit: Iterator[State], total: int | None, progress: bool | str) -> Iterator[State]:
+def _bar(orbit: Iterator[tuple[int, State]], total: int | None, progress: bool | str) -> Iterator[tuple[int, State]]:
     """The orbit, with a progress bar that shows itself only after two seconds."""
     if not progress:
-        return orbit
+        yield from orbit
+        return
     from tqdm.auto import tqdm
 
-    return iter(tqdm(orbit, total=total, desc=progress if isinstance(progress, str) else None, delay=2, leave=False))
+    title = progress if isinstance(progress, str) else None
+    with tqdm(total=total, desc=title, delay=2, leave=False) as bar:
+        for n, x in orbit:
+            yield n, x
+            bar.update(n - bar.n)

@@ -17,11 +17,12 @@ from companion import (
     PeronaMalik,
     Rational,
     Regularised,
+    StabilityWarning,
     TVFlow,
     haar_gradient,
     run,
 )
-from companion.kernels import differences, diffusion, use
+from companion.kernels import blocks, differences, diffusion, use
 
 pytest.importorskip("numba")
 
@@ -42,11 +43,11 @@ def test_a_law_is_its_formula(g: nn.Module, dtype: torch.dtype, tol: float) -> N
     """From s = 0 to where g underflows, relative to g(0); infinity and NaN mean what they mean in torch."""
     loop, a, b = g.law()
     s = torch.cat([torch.zeros(1), torch.logspace(-12, 6, 500), torch.tensor([math.inf, math.nan])]).to(dtype)
-    out = s.clone().numpy()
-    loop(out, out.dtype.type(float(a)), out.dtype.type(float(b)))
+    real = s.numpy().dtype.type
+    out = [loop(x, real(float(a)), real(float(b))) for x in s.numpy()]
     expected = g(s)
     assert math.isnan(out[-1]) and out[-2] == expected[-2]
-    torch.testing.assert_close(torch.from_numpy(out)[:-1], expected[:-1], rtol=0, atol=tol * float(g(s[:1])))
+    torch.testing.assert_close(s.new_tensor(out)[:-1], expected[:-1], rtol=0, atol=tol * float(g(s[:1])))
 
 
 @laws
@@ -168,4 +169,32 @@ def test_the_loop_keeps_what_the_flow_promises() -> None:
     assert torch.equal(u, before)
     torch.testing.assert_close(out.mean(), u.mean())
     assert u.min() <= out.min() and out.max() <= u.max()
-    assert diffusion.stepper(diffusion.exponential) is diffusion.stepper(diffusion.exponential)
+    assert diffusion.stepper(diffusion.exponential, 2) is diffusion.stepper(diffusion.exponential, 2)
+
+
+@BORDERS
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_many_steps_block_by_block(boundary: str, threads: int, dim: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of a few planes, with those beside them, give what one step after the other gives."""
+    monkeypatch.setattr(blocks, "BLOCK", 1)
+    monkeypatch.setattr(blocks, "ALONE", 0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    F = PeronaMalik(Exponential(0.3), Gradient(1.0, dim, boundary))
+    for A in (1, 2, 13, 50):
+        u = random(2, A, *(3, 5)[: dim - 1])
+        step = Euler(F, F.max_dt)
+        with use(False):
+            expected = run(step, u, k=13).u
+        with use(True):
+            torch.testing.assert_close(step.power(u, 13), expected, rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(run(step, u, k=13).u, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_an_unstable_run_ends_with_the_words_of_the_readable_form() -> None:
+    u = random(8, 9)
+    with pytest.warns(StabilityWarning):
+        step = Euler(Heat(), 1e30)
+    for wanted in (True, False):
+        with use(wanted), pytest.raises(ValueError, match="u must be finite"):
+            run(step, u, k=60)

@@ -36,8 +36,8 @@ from torch import Tensor
 from companion.flows.conditions import check_diffusivity
 from companion.flows.diffusivities import Diffusivity, Regularised
 from companion.flows.field import Field
+from companion.kernels import available, taken, unwatched
 from companion.kernels import diffusion as kernels
-from companion.kernels import taken, unwatched
 from companion.operators.checks import check_picture
 from companion.operators.differences import Gradient
 from companion.operators.linear import LinearOperator
@@ -102,13 +102,24 @@ class Diffusion(Field):
         """g as a loop of kernels/diffusion.py, where it has one."""
         return self.g.law() if isinstance(self.g, Diffusivity) and kernels.beside(type(self.g)) else None
 
-    def euler(self, u: Float[Tensor, "*shape"], dt: float) -> Float[Tensor, "*shape"]:
-        """u + dt F(u), in one pass over memory where that is possible."""
-        fused = self._fused(u, 1.0, dt) if kernels.beside(type(self)) else None
-        return super().euler(u, dt) if fused is None else fused
+    @property
+    def together(self) -> int:
+        """Ten, where they are one pass."""
+        return 1 if self.sigma or not available() else 10
 
-    def _fused(self, u: Tensor, keep: float, dt: float) -> Tensor | None:
-        """keep u - dt grad^T(g(|grad u_sigma|^2) grad u) by one loop, where one may stand in for the readable form."""
+    def euler(self, u: Float[Tensor, "*shape"], dt: float, k: int = 1) -> Float[Tensor, "*shape"]:
+        """u <- u + dt F(u), k times, in one pass over memory where that is possible."""
+        if k > 1 and self.sigma:
+            for _ in range(k):
+                u = self.euler(u, dt)
+            return u
+        fused = self._fused(u, 1.0, dt, k) if kernels.beside(type(self)) else None
+        return super().euler(u, dt, k) if fused is None else fused
+
+    def _fused(self, u: Tensor, keep: float, dt: float, k: int = 1) -> Tensor | None:
+        """keep u - dt grad^T(g(|grad u_sigma|^2) grad u) by a loop, where one may stand in for the readable form; for
+        sigma = 0, k times.
+        """
         D = self.grad
         if type(D) is not Gradient or D.dim > 3 or not taken(u):
             return None
@@ -117,7 +128,10 @@ class Diffusion(Field):
             return None
         check_picture(u, "u", D.dim)
         v = gaussian_smooth(u, self.sigma, D.h, D.dim, D.boundary)
-        return kernels.diffuse(law, u, v, keep, dt, D.h, D.dim, D.boundary == "periodic")
+        out = kernels.diffuse(law, u, v, keep, dt, D.h, D.dim, D.boundary == "periodic", k)
+        if k > 1:
+            check_picture(out, "u", D.dim)
+        return out
 
     def forward(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         check_picture(u, "u", self.grad.dim)

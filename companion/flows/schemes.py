@@ -72,10 +72,21 @@ class Euler(Scheme):
     def R(z: Any) -> Any:
         return 1 + z
 
+    @property
+    def together(self) -> int:
+        """How many steps `power` should take at once."""
+        return getattr(self.F, "together", 1) if self.t is None else 1
+
     def forward(self, u: Tensor) -> Tensor:
+        return self.power(u, 1)
+
+    def power(self, u: Tensor, k: int) -> Tensor:
+        """The k-th iterate."""
         if self.t is None and hasattr(self.F, "euler"):
-            return self.F.euler(u, self.dt)  # a Field: the same, in one pass where it can
-        return u + self.dt * self.slope(u)
+            return self.F.euler(u, self.dt, k)  # a Field: the same, in one pass where it can
+        for _ in range(k):
+            u = u + self.dt * self.slope(u)
+        return u
 
 
 class Heun(Scheme):

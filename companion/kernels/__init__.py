@@ -155,11 +155,11 @@ def _pool(workers: int, process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, "kernels")
 
 
-def parallel(f: Loop, n: int, *args: Any) -> None:
+def parallel(f: Loop | Callable[..., None], n: int, *args: Any) -> None:
     """f(*args, start, stop) on consecutive parts of range(n), as many as torch has threads; waits for all of them."""
     parts = max(1, min(n, torch.get_num_threads()))
     bounds = [n * i // parts for i in range(parts + 1)]
-    compiled = f.compiled
+    compiled = f.compiled if isinstance(f, Loop) else f
     waiting = [_pool(parts - 1, os.getpid()).submit(compiled, *args, *bounds[i : i + 2]) for i in range(1, parts)]
     compiled(*args, *bounds[:2])
     for part in waiting:
