@@ -64,15 +64,15 @@ clean:  ## remove what the other commands made, .venv included
 
 # An environment is its set of extras: each stamp installs one and builds on the one before.
 .venv/.lab: pyproject.toml constraints.txt | $(BIN)/pip
-	$(BIN)/python -m pip install -qq -e '.[lab]' -c constraints.txt
+	$(BIN)/python -m pip install -qq -e '.[lab,fast]' -c constraints.txt
 	@touch $@
 
 .venv/.test: .venv/.lab
-	$(BIN)/python -m pip install -qq -e '.[lab,test]' -c constraints.txt
+	$(BIN)/python -m pip install -qq -e '.[lab,fast,scale,test]' -c constraints.txt
 	@touch $@
 
 .venv/.dev: .venv/.test
-	$(BIN)/python -m pip install -qq -e '.[lab,test,dev]' -c constraints.txt
+	$(BIN)/python -m pip install -qq -e '.[lab,fast,scale,test,dev]' -c constraints.txt
 	@touch $@
 
 $(BIN)/pip:

@@ -8,7 +8,7 @@ torch=${TORCH:-$(grep -s '^torch==' constraints.txt || echo torch)}
 
 "${PYTHON:-python3}" -m venv "$fresh/venv"
 "$fresh/venv/bin/python" -m pip install --quiet "$torch"
-"$fresh/venv/bin/python" -m pip install --quiet -e '.[lab,test,dev]'
+"$fresh/venv/bin/python" -m pip install --quiet -e '.[lab,fast,scale,test,dev]'
 {
     echo "# Every dependency, pinned by 'make pins' from a fresh environment: what make, the tests and the twin of Binder install."
     "$fresh/venv/bin/python" -m pip freeze --exclude-editable | grep -v -E '^(nvidia|cuda|triton)' | sed 's/+cpu$//'
