@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from companion.kernels import loop
+from companion.kernels.rows import row
+
 
 class Cascade(NamedTuple):
     """A transform in numbers: the taps q of all filters that are not 0, the k where they stand, how many each filter
@@ -49,22 +52,23 @@ def numbers(
 
 
 class Bank(NamedTuple):
-    """The filters along one axis: q_e[k] and their k, lo <= k <= hi, with room for `most` taps a filter; how many there
-    are, and the parity of q_e.
+    """R filters q_f[k], lo <= k <= hi, with room for `most` taps each: q[f most + c] and their k, how many there are,
+    and the parity of q_f. `pointers` makes the four arrays pointers.
     """
 
+    R: int
     most: int
     lo: int
     hi: int
     q: Any
     k: Any
-    length: Any
+    n: Any
     sign: Any
 
 
 class Grid(NamedTuple):
-    """P bands of N planes of H rows of W samples; every `of` pictures of u is one to split; s = 2^l; whether it is a
-    volume, dealt out to threads by planes, not by rows; whether to write past the cache.
+    """P bands of N planes of H rows of W samples; every `of` pictures of u is one to split; s = 2^l; dim, of which 3
+    means that planes, not rows, are dealt out to threads; whether to write past the cache.
     """
 
     P: int
@@ -74,25 +78,28 @@ class Grid(NamedTuple):
     W: int
     s: int
     reflect: bool
-    solid: bool
+    dim: int
     past: bool
 
 
+@loop
+def pointers(b):
+    """The bank b with pointers for arrays: to hand it on counts no owners."""
+    return Bank(b.R, b.most, b.lo, b.hi, row(b.q, 0), row(b.k, 0), row(b.n, 0), row(b.sign, 0))
+
+
 @lru_cache(maxsize=64)
-def banks(form: Cascade, single: bool) -> tuple[Bank, Bank, Bank]:
-    """The bank of each of three axes; an axis that a picture lacks has the one filter delta."""
+def banks(form: Cascade, single: bool) -> tuple[Bank, Bank]:
+    """The bank of every axis, and the one of the axes that a picture lacks: delta."""
     kind, R, start = np.float32 if single else np.float64, len(form.length), 0
     q, k = np.zeros((R, max(form.length)), kind), np.zeros((R, max(form.length)), np.int64)
-    for e, n in enumerate(form.length):
-        q[e, :n], k[e, :n] = form.q[start : start + n], form.k[start : start + n]
+    for f, n in enumerate(form.length):
+        q[f, :n], k[f, :n] = form.q[start : start + n], form.k[start : start + n]
         start += n
-    one = np.ones(1, np.int64)
-    bank = Bank(
-        q.shape[1], int(k.min()), int(k.max()), q.ravel(), k.ravel(), np.array(form.length), np.array(form.sign, kind)
-    )
-    delta = Bank(1, 0, 0, np.ones(1, kind), np.zeros(1, np.int64), one, np.ones(1, kind))
-    a, b, c = (delta,) * (3 - form.dim) + (bank,) * form.dim
-    return a, b, c
+    zero, one = np.zeros(1, np.int64), np.ones(1, np.int64)
+    length, sign = np.array(form.length), np.array(form.sign, kind)
+    bank = Bank(R, q.shape[1], int(k.min()), int(k.max()), q.ravel(), k.ravel(), length, sign)
+    return bank, Bank(1, 1, 0, 0, one.astype(kind), zero, one, one.astype(kind))
 
 
 @lru_cache(maxsize=64)
@@ -110,8 +117,7 @@ def grids(space: tuple[int, ...], form: Cascade, past: bool) -> tuple[tuple[Any,
         where[order[0]] = -((form.levels - 1 - level) % 2)
         of = P if level and where[order[0]] < 0 else 1
         lined = np.concatenate([np.arange(c, lines, s) for c in range(min(s, lines))])
-        grid = Grid(P, of, N, H, W, s, form.reflect, form.dim == 3, past)
-        made.append((where.reshape((1,) * (3 - form.dim) + (R,) * form.dim), grid, lined))
+        made.append((where, Grid(P, of, N, H, W, s, form.reflect, form.dim, past), lined))
     return tuple(made)
 
 

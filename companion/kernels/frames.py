@@ -12,8 +12,8 @@ from torch import Tensor
 
 from companion.kernels import parallel, taken, unwatched
 from companion.kernels.cascade import Cascade, banks, flat, grids, numbers
-from companion.kernels.merge import merge_plane, merge_solid
-from companion.kernels.rows import STREAM, empty
+from companion.kernels.merge import merge
+from companion.kernels.rows import empty, streamed
 from companion.kernels.split import split
 
 SMALLEST = 2**17  # pixels; below, what the loops save is little beside the seconds of their first compilation
@@ -28,27 +28,32 @@ def cascade(W: Any, u: Tensor) -> Cascade | None:
     return numbers(filters, W.levels, W.dim, W.boundary == "reflect", tuple(W.indices))
 
 
+def between(x: Tensor, y: Tensor) -> int:
+    """The i for which x[i] would be y[0], if x went on so far."""
+    return (y.data_ptr() - x.data_ptr()) // x.element_size()
+
+
 def split_all(u: Tensor, form: Cascade, out: Tensor) -> None:
     """out = W u; both contiguous."""
     i = u.ndim - form.dim
     source, beside, many = u, empty(u.shape, u) if form.levels > 1 else u, u.shape[:i].numel()
-    for where, grid, order in grids(tuple(u.shape[i:]), form, out.nbytes >= STREAM):
-        axes = banks(form, u.dtype == torch.float32)
-        parallel(split, many * order.size, flat(source), flat(out), flat(beside), where, grid, *axes, order)
-        source = out if where.flat[form.order[0]] == 0 else beside
+    axes = banks(form, u.dtype == torch.float32)
+    for where, grid, order in grids(tuple(u.shape[i:]), form, streamed(out)):
+        parallel(split, many * order.size, flat(source), flat(out), between(out, beside), where, grid, *axes, order)
+        source = out if where[form.order[0]] == 0 else beside
 
 
 def merge_all(d: Tensor, form: Cascade, out: Tensor) -> None:
     """out = W^T d; both contiguous."""
     i = out.ndim - form.dim
     beside, many = empty(out.shape, out) if form.levels > 1 else out, out.shape[:i].numel()
-    low, levels = beside, grids(tuple(out.shape[i:]), form, out.nbytes >= STREAM)
+    axes, low = banks(form, d.dtype == torch.float32), out
+    levels = grids(tuple(out.shape[i:]), form, streamed(out))
     for level, (where, grid, order) in reversed(list(enumerate(levels))):
         source = where.copy()
-        source.flat[form.order[0]] = 0 if level == form.levels - 1 else -1
-        target, axes = out if level % 2 == 0 else beside, banks(form, d.dtype == torch.float32)
-        merge = merge_solid if form.dim == 3 else merge_plane
-        parallel(merge, many * order.size, flat(d), flat(low), flat(target), source, grid, *axes, order)
+        source[form.order[0]] = 0 if level == form.levels - 1 else -1
+        target = out if level % 2 == 0 else beside
+        parallel(merge, many * order.size, flat(d), between(d, low), flat(target), source, grid, *axes, order)
         low = target
 
 

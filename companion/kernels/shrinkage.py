@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from companion.kernels import loop, parallel, part
-from companion.kernels.cascade import Cascade, banks, flat, grids
-from companion.kernels.merge import merge_along, merge_down
-from companion.kernels.rows import STREAM, combine, empty, extend, wrap
+from companion.kernels.cascade import Cascade, banks, flat, grids, pointers
+from companion.kernels.merge import flipped
+from companion.kernels.rows import aligned, combine, correlate, empty, extend, mirrored, row, stream, streamed, wrap
+from companion.kernels.split import split_lines
 
 
 class Rule(IntEnum):
@@ -32,10 +33,10 @@ class Rule(IntEnum):
     ISOTROPIC = 4
 
 
-@part
-def shrink(d, a, W, rule, lam, mu, tiny):
-    """d <- S(d) on the row d[a:a + W], for lam > 0."""
-    x, zero, one = d[a : a + W], d.dtype.type(0), d.dtype.type(1)
+@loop
+def shrink(x, W, rule, lam, mu, tiny):
+    """x <- S(x) on a row, for lam > 0."""
+    zero, one = 0 * lam, lam / lam
     if rule == 0:
         for j in range(W):
             x[j] -= min(max(x[j], -lam), lam)
@@ -52,88 +53,133 @@ def shrink(d, a, W, rule, lam, mu, tiny):
             x[j] -= x[j] * (one if t <= lam else between)
 
 
-@part
+@loop
 def shrink_together(d, first, last, T, W, lam, size, tiny):
-    """d_m <- d_m (1 - min(1, lam / |d|)), |d|^2 = sum_m d_m^2, for the rows d[m T:], first <= m T + pad < last."""
-    size[:] = 0
-    for a in range(first, last, T):
-        x = d[a : a + W]
-        for j in range(W):
-            size[j] += x[j] * x[j]
+    """d_m <- d_m (1 - min(1, lam / |d|)), |d|^2 = sum_m d_m^2, for the rows d[m T:], first <= m T < last."""
     for j in range(W):
-        t = np.sqrt(max(size[j], tiny))
-        size[j] = lam / max(max(lam, t), tiny)
+        size[j] = 0
     for a in range(first, last, T):
-        x = d[a : a + W]
         for j in range(W):
-            x[j] -= x[j] * size[j]
-
-
-@part
-def shrunk_row(d, u, z, base, i, g, q, k, n, m, fq, fn, fm, along, rule, lam, mu, tiny, t, pad, at, one):
-    """S(d_ef), the rows of all bands one after the other, for row i of the picture u[base:]; z in place of d_00."""
-    D, F, T = n.size, fn.size, t.size
-    for e in range(D):
-        for c in range(n[e]):
-            at[c] = base + g.W * wrap(i + g.s * k[e * m + c], g.H, g.reflect)
-        combine(t, pad, u, at, 0, q, e * m, n[e], g.W, False)
-        extend(t, pad, pad, g.W, g.reflect, t.dtype.type(1))
-        for f in range(F):
-            a = (e * F + f) * T + pad
-            if e + f == 0 and z.size > 0:
-                at[0] = base + i * g.W
-                combine(d, a, z, at, 0, one, 0, 1, g.W, False)
-            else:
-                combine(d, a, t, along, f * fm, fq, f * fm, fn[f], g.W, False)
-                if rule < 4 and lam[e, f] > 0:
-                    shrink(d, a, g.W, rule, lam[e, f], mu[e, f], tiny)
-    if rule == 4:
-        shrink_together(d, T + pad, D * F * T, T, g.W, lam[0, 0], t, tiny)
+            size[j] += d[a + j] * d[a + j]
+    for j in range(W):
+        size[j] = lam / max(max(lam, np.sqrt(max(size[j], tiny))), tiny)
+    for a in range(first, last, T):
+        for j in range(W):
+            d[a + j] -= d[a + j] * size[j]
 
 
 @loop
-def step(u, z, out, g, down, across, up, back, order, rule, lam, mu, tiny, first, last):
-    """One level of W~^T S(W u); z is the shrunk average of the levels below, or empty. The adjoint has the banks up,
-    back.
-    """
-    q, k, n, m = down.q, down.k, down.length, down.most
-    uq, uk, un, um, usign = up.q, up.k, up.length, up.most, up.sign
-    fq, fn, fm, bq, bn, bm, bsign = across.q, across.length, across.most, back.q, back.length, back.most, back.sign
-    pad = g.s * max(across.hi, -across.lo, back.hi, -back.lo)
-    along, against = pad + g.s * across.k, -g.s * back.k
-    D, F, T, least = n.size, fn.size, g.W + 2 * pad, up.lo
-    M, room = up.hi - least + 1, max(q.size, fq.size, uq.size, bq.size)
-    t, d, ring = np.empty(T, u.dtype), np.empty(D * F * T, u.dtype), np.empty(M * D * g.W, u.dtype)
-    at, w, one = np.empty(room, np.int64), np.empty(room, u.dtype), np.ones(1, u.dtype)
-    held = np.full((M, 2), -g.H * g.s - 1)  # which row, of which picture, stands in each place of the ring
+def shrunk_row(d, x, z, own, i, g, down, across, T, reach, rule, lam, mu, tiny, t, at):
+    """S(d_ef), the rows of all bands T apart, for row i of the picture x; where own, row i of z in place of d_00."""
+    for e in range(down.R):
+        split_lines(t, x, i, g.H, g.W, g, down, e, at)
+        extend(t, reach, g.W, g.reflect, 1)
+        for f in range(across.R):
+            p = e * across.R + f
+            y = row(d, p * T)
+            if p == 0 and own:
+                for j in range(g.W):
+                    y[j] = z[i * g.W + j]
+            else:
+                correlate(y, t, g.s, across, f, g.W)
+                if rule < 4 and lam[p] > 0:
+                    shrink(y, g.W, rule, lam[p], mu[p], tiny)
+    if rule == 4:
+        shrink_together(d, T, down.R * across.R * T, T, g.W, lam[0], t, tiny)
+
+
+@part
+def place(i, k, s, M):
+    """Where line i - s k stands in a ring of M lines, |k| < M."""
+    return (i // s - k) % M
+
+
+@part
+def merge_ring(o, ring, M, size, i, lines, g, b, at, w, made):
+    """o = sum_{e, k} q_e[k] g_e[i - s k] of lines `size` long; line v of all g_e stands in a ring of M."""
+    c = 0
+    for e in range(b.R):
+        for h in range(e * b.most, e * b.most + b.n[e]):
+            at[c] = place(i, b.k[h], g.s, M) * b.R + e
+            w[c] = b.sign[e] * b.q[h] if mirrored(i - g.s * b.k[h], lines, g.reflect) else b.q[h]
+            c += 1
+    for a in range(0, size, g.W):
+        combine(made if g.past else row(o, a), row(ring, a), size, at, w, c, g.W)
+        if g.past:
+            stream(row(o, a), made, g.W)
+
+
+@loop
+def step(u, z, out, g, bank, dual, delta, order, rule, lam, mu, tiny, first, last):
+    """One level of W~^T S(W u); z is the shrunk average of the levels below, or empty. W~ has the bank dual."""
+    down, across = pointers(bank if g.dim > 1 else delta), pointers(bank)
+    up, back = pointers(dual if g.dim > 1 else delta), pointers(dual)
+    reach, M = g.s * max(across.hi, -across.lo, back.hi, -back.lo), up.hi - up.lo + 1
+    pad = aligned(reach)
+    T, D, F, room = g.W + 2 * pad, down.R, across.R, max(bank.q.size, dual.q.size)
+    t, d, ring, made = (
+        np.empty(T, u.dtype),
+        np.empty(D * F * T, u.dtype),
+        np.empty(M * D * g.W, u.dtype),
+        np.empty(g.W, u.dtype),
+    )
+    at, w, along, weight = (
+        np.empty(room, np.int64),
+        np.empty(room, u.dtype),
+        np.empty(room, np.int64),
+        np.empty(room, u.dtype),
+    )
+    taps = flipped(back, g.s, T, row(along, 0), row(weight, 0))
+    held = np.full(M, -g.H * g.s - 1)  # which row, of which picture, stands in each place of the ring
     for r in range(first, last):
         b, i = r // order.size, order[r % order.size]
         base = b * g.H * g.W
-        for h in range(M):
-            v = i - g.s * (least + h)
-            slot = (v // g.s) % M
-            if held[slot, 0] != v or held[slot, 1] != b:
-                held[slot, 0], held[slot, 1] = v, b
-                row = wrap(v, g.H, g.reflect)
-                shrunk_row(d, u, z, base, row, g, q, k, n, m, fq, fn, fm, along, rule, lam, mu, tiny, t, pad, at, one)
-                merge_along(ring, slot * D * g.W, D, d, g, bq, bn, bm, bsign, against, pad, at, w)
-        a = base + i * g.W
-        merge_down(out, a, ring, M, g.W, i, g.H, g.s, g.reflect, uq, uk, un, um, usign, at, w, g.past)
+        for k in range(up.lo, up.hi + 1):
+            v, slot = i - g.s * k, place(i, k, g.s, M)
+            mark = v + 3 * b * g.H
+            if held[slot] != mark:
+                held[slot] = mark
+                x, y, h = row(u, base), row(z, base), wrap(v, g.H, g.reflect)
+                shrunk_row(
+                    row(d, pad),
+                    x,
+                    y,
+                    z.size > 0,
+                    h,
+                    g,
+                    down,
+                    across,
+                    T,
+                    reach,
+                    rule,
+                    row(lam, 0),
+                    row(mu, 0),
+                    tiny,
+                    row(t, pad),
+                    row(at, 0),
+                )
+                for e in range(D):
+                    for f in range(F):
+                        extend(row(d, (e * F + f) * T + pad), reach, g.W, g.reflect, back.sign[f])
+                    o = row(ring, (slot * D + e) * g.W)
+                    combine(o, row(d, e * F * T + pad), 1, row(along, 0), row(weight, 0), taps, g.W)
+        o = row(out, base + i * g.W)
+        merge_ring(o, row(ring, 0), M, g.W, i, g.H, g, up, row(at, 0), row(w, 0), row(made, 0))
 
 
 @loop
-def average(u, out, g, down, across, order, first, last):
+def average(u, out, g, bank, delta, order, first, last):
     """out = Q_0 u, the average of one level."""
-    q, k, n, fq, fn = down.q, down.k, down.length, across.q, across.length
-    pad = g.s * max(across.hi, -across.lo)
-    t, at, along = np.empty(g.W + 2 * pad, u.dtype), np.empty(q.size, np.int64), pad + g.s * across.k
+    down, across = pointers(bank if g.dim > 1 else delta), pointers(bank)
+    reach = g.s * max(across.hi, -across.lo)
+    pad = aligned(reach)
+    t, at = np.empty(g.W + 2 * pad, u.dtype), np.empty(bank.most, np.int64)
     for r in range(first, last):
         b, i = r // order.size, order[r % order.size]
-        for c in range(n[0]):
-            at[c] = (b * g.H + wrap(i + g.s * k[c], g.H, g.reflect)) * g.W
-        combine(t, pad, u, at, 0, q, 0, n[0], g.W, False)
-        extend(t, pad, pad, g.W, g.reflect, t.dtype.type(1))
-        combine(out, (b * g.H + i) * g.W, t, along, 0, fq, 0, fn[0], g.W, g.past)
+        base = b * g.H * g.W
+        split_lines(row(t, pad), row(u, base), i, g.H, g.W, g, down, 0, row(at, 0))
+        extend(row(t, pad), reach, g.W, g.reflect, 1)
+        correlate(row(out, base + i * g.W), row(t, pad), g.s, across, 0, g.W)
 
 
 def shrinkage(u: Tensor, form: Cascade, dual: Cascade, rule: Rule, lam: Tensor, mu: Tensor | None = None) -> Tensor:
@@ -144,16 +190,16 @@ def shrinkage(u: Tensor, form: Cascade, dual: Cascade, rule: Rule, lam: Tensor, 
     """
     real = u.detach().numpy().dtype.type
     lams, mus = lam.numpy().astype(real), (lam if mu is None else mu).numpy().astype(real)
-    levels = grids(tuple(u.shape[u.ndim - form.dim :]), form, u.nbytes >= STREAM)
-    (_, down, across), (_, up, back) = (banks(f, u.dtype == torch.float32) for f in (form, dual))
+    levels = grids(tuple(u.shape[u.ndim - form.dim :]), form, streamed(u))
+    (bank, delta), (back, _) = (banks(f, u.dtype == torch.float32) for f in (form, dual))
     pictures, nothing, tiny = [u.contiguous()], torch.empty(0, dtype=u.dtype), real(torch.finfo(u.dtype).tiny)
     rows = u.shape[: u.ndim - form.dim].numel() * levels[0][2].size
     for _, grid, order in levels[:-1]:
         pictures.append(empty(u.shape, u))
-        parallel(average, rows, flat(pictures[-2]), flat(pictures[-1]), grid, down, across, order)
+        parallel(average, rows, flat(pictures[-2]), flat(pictures[-1]), grid, bank, delta, order)
     result = nothing
     for level, (where, grid, order) in reversed(list(enumerate(levels))):
-        bands = np.full(1, level) if rule == Rule.ISOTROPIC else np.maximum(where[0], 0)
+        bands = np.full(1, level) if rule == Rule.ISOTROPIC else np.maximum(where, 0)
         below, result = result, empty(u.shape, u)
         parallel(
             step,
@@ -162,14 +208,13 @@ def shrinkage(u: Tensor, form: Cascade, dual: Cascade, rule: Rule, lam: Tensor, 
             flat(below),
             flat(result),
             grid,
-            down,
-            across,
-            up,
+            bank,
             back,
+            delta,
             order,
             int(rule),
-            lams[bands].reshape(bands.shape if bands.ndim == 2 else (1, 1)),
-            mus[bands].reshape(bands.shape if bands.ndim == 2 else (1, 1)),
+            lams[bands],
+            mus[bands],
             tiny,
         )
     return result

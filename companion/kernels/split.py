@@ -5,8 +5,7 @@ bands by one more correlation along the row. A volume does the same with planes 
 is one row.
 
 Rows are taken in the order c, c + s, c + 2s, ... for c = 0, ..., s - 1: what a dilated filter needs next is what
-it needed just before, for every s = 2^l. The arrays of a bank have names of their own inside a loop: to take one out
-of a tuple counts its owners anew, at every sample.
+it needed just before, for every s = 2^l.
 
 Paper: (2.1)-(2.3).  Notebook: none, a kernel is invisible to a lesson.
 """
@@ -16,53 +15,47 @@ from __future__ import annotations
 import numpy as np
 
 from companion.kernels import loop, part
-from companion.kernels.rows import combine, extend, wrap
-
-
-@loop
-def place(g, p, b, n, i):
-    """Where row i of plane n of band p of picture b starts; -1 - start of the picture's own row for p < 0."""
-    return (((b * g.P + p) * g.N + n) * g.H + i) * g.W if p >= 0 else -1 - ((b * g.N + n) * g.H + i) * g.W
+from companion.kernels.cascade import pointers
+from companion.kernels.rows import aligned, combine, correlate, extend, row, stream, wrap
 
 
 @part
-def split_row(out, low, to, x, base, i, g, q, k, n, m, fq, fn, fm, along, t, pad, at):
-    """All bands (e, f) of row i of a plane x[base:]: to out[to[e, f]:], or where that is negative to low[-1 - to:]."""
-    for e in range(n.size):
-        for c in range(n[e]):
-            at[c] = base + g.W * wrap(i + g.s * k[e * m + c], g.H, g.reflect)
-        combine(t, pad, x, at, 0, q, e * m, n[e], g.W, False)
-        extend(t, pad, pad, g.W, g.reflect, t.dtype.type(1))
-        for f in range(fn.size):
-            a = to[e, f]
-            if a >= 0:
-                combine(out, a, t, along, f * fm, fq, f * fm, fn[f], g.W, g.past)
-            else:
-                combine(low, -1 - a, t, along, f * fm, fq, f * fm, fn[f], g.W, False)
+def start(p, b, n, g, low):
+    """Where plane n of band p of picture b starts in d; for p < 0, where plane n of the average at d[low:] starts."""
+    return ((b * g.P + p) * g.N + n) * g.H * g.W if p >= 0 else low + (b * g.N + n) * g.H * g.W
+
+
+@part
+def split_lines(o, u, i, lines, size, g, b, e, at):
+    """o = sum_k q_e[k] u[i + s k], of lines `size` long."""
+    for c in range(b.n[e]):
+        at[c] = wrap(i + g.s * b.k[e * b.most + c], lines, g.reflect)
+    combine(o, u, size, at, row(b.q, e * b.most), b.n[e], size)
 
 
 @loop
-def split(u, out, low, where, g, solid, down, across, order, first, last):
-    """One level of W: the band (e, e', e'') of u to its place where[e, e', e''] in out, or to low where that is -1."""
-    pad, size = g.s * max(across.hi, -across.lo), g.H * g.W
-    sq, sk, sn, sm = solid.q, solid.k, solid.length, solid.most
-    q, k, n, m = down.q, down.k, down.length, down.most
-    fq, fn, fm, along = across.q, across.length, across.most, pad + g.s * across.k
-    t, at, to = np.empty(g.W + 2 * pad, u.dtype), np.empty(fq.size, np.int64), np.empty((n.size, fn.size), np.int64)
-    plane = np.empty(size if g.solid else 0, u.dtype)
+def split(u, out, low, where, g, bank, delta, order, first, last):
+    """One level of W: the band (e, h, f) of u to its place where[e, h, f] in out, or to out[low:] where that is -1."""
+    solid = pointers(bank if g.dim > 2 else delta)
+    down, across = pointers(bank if g.dim > 1 else delta), pointers(bank)
+    reach, size = g.s * max(across.hi, -across.lo), g.H * g.W
+    pad = aligned(reach)
+    t, made, at = np.empty(g.W + 2 * pad, u.dtype), np.empty(g.W, u.dtype), np.empty(bank.most, np.int64)
+    plane = np.empty(size if g.dim > 2 else 0, u.dtype)
     for r in range(first, last):
         b, c = r // order.size, order[r % order.size]
-        for e in range(sn.size):
-            if g.solid:
-                for h in range(sn[e]):
-                    at[h] = (b * g.of * g.N + wrap(c + g.s * sk[e * sm + h], g.N, g.reflect)) * size
-                combine(plane, 0, u, at, 0, sq, e * sm, sn[e], size, False)
-            for j in range(g.H if g.solid else 1):
-                for f in range(n.size):
-                    for h in range(fn.size):
-                        p = where[e, f, h]
-                        to[f, h] = place(g, p, b, c, j) if g.solid else place(g, p, b, 0, c)
-                if g.solid:
-                    split_row(out, low, to, plane, 0, j, g, q, k, n, m, fq, fn, fm, along, t, pad, at)
-                else:
-                    split_row(out, low, to, u, b * g.of * size, c, g, q, k, n, m, fq, fn, fm, along, t, pad, at)
+        x, n, top, end = row(u, b * g.of * g.N * size), 0, c, c + 1
+        for e in range(solid.R):
+            if g.dim > 2:
+                split_lines(row(plane, 0), row(u, b * g.of * g.N * size), c, g.N, size, g, solid, e, row(at, 0))
+                x, n, top, end = row(plane, 0), c, 0, g.H
+            for i in range(top, end):
+                for h in range(down.R):
+                    split_lines(row(t, pad), x, i, g.H, g.W, g, down, h, row(at, 0))
+                    extend(row(t, pad), reach, g.W, g.reflect, 1)
+                    for f in range(across.R):
+                        p = where[(e * down.R + h) * across.R + f]
+                        o, past = row(out, start(p, b, n, g, low) + i * g.W), g.past and p >= 0
+                        correlate(row(made, 0) if past else o, row(t, pad), g.s, across, f, g.W)
+                        if past:
+                            stream(o, row(made, 0), g.W)
