@@ -29,7 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-SMALLEST = 2**14  # entries; below, what a call costs is not its loops
+SMALLEST = 2**18  # entries; below, a lesson's picture, loops save less than their compilation and its memory cost
 TYPES = (torch.float32, torch.float64)
 _wanted: ContextVar[bool | None] = ContextVar("wanted", default=None)  # a choice made by `use`, of this thread alone
 
@@ -61,13 +61,13 @@ def use(kernels: bool) -> Iterator[None]:
 
 def taken(*tensors: Tensor, least: int = SMALLEST) -> bool:
     """Whether a loop may stand in for the readable form: numba is there, all tensors are plain ones on the CPU, of one
-    type, float32 or float64, and one has at least `least` entries (`use` decides otherwise).
+    type, float32 or float64, and the first has at least `least` entries (`use` decides otherwise).
 
     Never while torch.compile traces, or under forward derivatives and transforms of torch.func, which the readable form
     knows.
     """
     wanted = _wanted.get()
-    if wanted is False or not (wanted or any(u.numel() >= least for u in tensors)) or not available():
+    if wanted is False or not (wanted or tensors[0].numel() >= least) or not available():
         return False
     return not torch.compiler.is_compiling() and all(
         type(u) in (Tensor, torch.nn.Parameter)

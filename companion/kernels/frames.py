@@ -16,13 +16,11 @@ from companion.kernels.merge import merge
 from companion.kernels.rows import empty, streamed
 from companion.kernels.split import split
 
-SMALLEST = 2**17  # pixels; below, what the loops save is little beside the seconds of their first compilation
-
 
 def cascade(W: Any, u: Tensor) -> Cascade | None:
     """The FrameletTransform W for the loops, where they may stand in for its readable form on a picture u."""
     taps = [getattr(W, f"q{e}") for e in range(len(W.bank))]
-    if not (W.separable and taken(u, least=SMALLEST) and unwatched(*taps)):
+    if not (W.separable and taken(u) and unwatched(*taps)):
         return None
     filters = tuple((q.origin[0], *tap.tolist()) for q, tap in zip(W.bank, taps, strict=True))
     return numbers(filters, W.levels, W.dim, W.boundary == "reflect", tuple(W.indices))

@@ -83,7 +83,7 @@ class _EdgeStencil(Stencil):
     def _fused(self, D: Tensor, u: Tensor, h: float) -> Tensor | None:
         """The same by the loops of kernels/edges.py, where they may stand in for it; they know two sets of edges."""
         lattice = type(self) is Selling
-        if not (lattice or type(self) is ThreeByThree) or not (taken(D, u) and unwatched(D, u)):
+        if not (lattice or type(self) is ThreeByThree) or not (taken(u, D) and unwatched(D, u)):
             return None
         if D.shape[:-4] != u.shape[:-2] or D.shape[-2:] != u.shape[-2:]:
             return None
