@@ -227,6 +227,17 @@ def shrinkages() -> Iterator[Shrinkage]:
         levels = torch.linspace(0.2, 0.0, W.levels).reshape(-1, *[1] * (W.dim + 1))
         for S in (Soft(lam), Hard(lam), Garrote(lam), Firm(lam, 2 * lam), IsotropicSoft(levels, W)):
             yield Shrinkage(W, S)
+    for o, L, boundary in (
+        (1, 1, "periodic"),
+        (1, 2, "periodic"),
+        (2, 1, "reflect"),
+        (2, 2, "reflect"),
+        (3, 1, "periodic"),
+    ):
+        W = FrameletTransform(bspline(o), L, 3, boundary)
+        lam = W.weights(0.3 * W.gains, 0.5)
+        for S in (Soft(lam), Hard(lam), Garrote(lam), Firm(lam, 2 * lam)):
+            yield Shrinkage(W, S)
     W = FrameletTransform(bspline(2), 2)
     lam = W.weights(0.2).clone()
     lam[0], lam[3] = 0.4, 0.0  # the average, too, and one band left alone
@@ -240,7 +251,7 @@ def shrinkages() -> Iterator[Shrinkage]:
 @pytest.mark.parametrize("step", [*shrinkages()], ids=lambda step: f"{step.W}-{type(step.S).__name__}")
 def test_one_pass_is_the_composition(step: Shrinkage, dtype: torch.dtype) -> None:
     d = step.W.dim
-    for shape in ((17, 18), (3, 24, 17), (2, 3, 17, 70)):
+    for shape in ((5, 6, 7), (2, 7, 5, 18), (2, 2, 5, 9, 8)) if d == 3 else ((17, 18), (3, 24, 17), (2, 3, 17, 70)):
         u = torch.randn(shape, dtype=dtype)
         readable, fused = both(lambda: step(u))  # noqa: B023
         assert distance(fused, readable) < 10 * ROUNDING[dtype]

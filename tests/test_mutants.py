@@ -190,9 +190,9 @@ MUTANTS = [
         KERNEL_FRAMES + "test_the_loops_are_the_cascade",
     ),
     Mutant(
-        "the ring of rows forgets of which picture they are",
+        "the ring of planes forgets of which volume they are",
         "kernels/shrinkage.py",
-        {"mark = v + 3 * b * g.H": "mark = v"},
+        {"mark = v + 3 * b * g.N": "mark = v"},
         KERNEL_FRAMES + "test_one_pass_is_the_composition",
     ),
     # filters

@@ -22,9 +22,9 @@ def one_pass(u: Tensor, W: FrameletTransform, S: Any, dual: FrameletTransform) -
     a rule shrinks all bands of a level together.
     """
     rule = vars(type(S)).get("rule")  # not inherited: a subclass shrinks in its own way
-    if rule is None or W.dim == 3 or not unwatched(u, *S.parameters(), *S.buffers()):
-        return None
     together = rule == Rule.ISOTROPIC
+    if rule is None or (together and W.dim == 3) or not unwatched(u, *S.parameters(), *S.buffers()):
+        return None
     if together and (S.levels, S.dim, S.bands) != (W.levels, W.dim, len(W.bands)):
         return None
     thresholds = [S.lam, getattr(S, "mu", S.lam)]

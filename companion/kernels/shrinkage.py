@@ -68,26 +68,6 @@ def shrink_together(d, first, last, T, W, lam, size, tiny):
             d[a + j] -= d[a + j] * size[j]
 
 
-@loop
-def shrunk_row(d, x, z, own, i, g, down, across, T, reach, rule, lam, mu, tiny, t, at):
-    """S(d_ef), the rows of all bands T apart, for row i of the picture x; where own, row i of z in place of d_00."""
-    for e in range(down.R):
-        split_lines(t, x, i, g.H, g.W, g, down, e, at)
-        extend(t, reach, g.W, g.reflect, 1)
-        for f in range(across.R):
-            p = e * across.R + f
-            y = row(d, p * T)
-            if p == 0 and own:
-                for j in range(g.W):
-                    y[j] = z[i * g.W + j]
-            else:
-                correlate(y, t, g.s, across, f, g.W)
-                if rule < 4 and lam[p] > 0:
-                    shrink(y, g.W, rule, lam[p], mu[p], tiny)
-    if rule == 4:
-        shrink_together(d, T, down.R * across.R * T, T, g.W, lam[0], t, tiny)
-
-
 @part
 def place(i, k, s, M):
     """Where line i - s k stands in a ring of M lines, |k| < M."""
@@ -95,7 +75,7 @@ def place(i, k, s, M):
 
 
 @part
-def merge_ring(o, ring, M, size, i, lines, g, b, at, w, made):
+def merge_ring(o, ring, M, size, i, lines, g, b, at, w, made, past):
     """o = sum_{e, k} q_e[k] g_e[i - s k] of lines `size` long; line v of all g_e stands in a ring of M."""
     c = 0
     for e in range(b.R):
@@ -104,86 +84,130 @@ def merge_ring(o, ring, M, size, i, lines, g, b, at, w, made):
             w[c] = b.sign[e] * b.q[h] if mirrored(i - g.s * b.k[h], lines, g.reflect) else b.q[h]
             c += 1
     for a in range(0, size, g.W):
-        combine(made if g.past else row(o, a), row(ring, a), size, at, w, c, g.W)
-        if g.past:
+        combine(made if past else row(o, a), row(ring, a), size, at, w, c, g.W)
+        if past:
             stream(row(o, a), made, g.W)
 
 
 @loop
-def step(u, z, out, g, bank, dual, delta, order, rule, lam, mu, tiny, first, last):
-    """One level of W~^T S(W u); z is the shrunk average of the levels below, or empty. W~ has the bank dual."""
-    down, across = pointers(bank if g.dim > 1 else delta), pointers(bank)
-    up, back = pointers(dual if g.dim > 1 else delta), pointers(dual)
+def merge_row(o, d, T, reach, g, b, k, q, taps):
+    """o = sum_{f, k} q_f[k] d_f[. - s k], of rows T apart, by the `flipped` taps of the bank b."""
+    for f in range(b.R):
+        extend(row(d, f * T), reach, g.W, g.reflect, b.sign[f])
+    combine(o, d, 1, k, q, taps, g.W)
+
+
+@loop
+def step_rows(o, x, z, own, g, banks, order, rule, lam, mu, tiny, first, last, past):
+    """Rows order[first:last] of W~^T S(W x), x a plane; where own, z in place of the average. lam is for this plane."""
+    down, across, up, back = banks
     reach, M = g.s * max(across.hi, -across.lo, back.hi, -back.lo), up.hi - up.lo + 1
-    pad = aligned(reach)
-    T, D, F, room = g.W + 2 * pad, down.R, across.R, max(bank.q.size, dual.q.size)
-    t, d, ring, made = (
-        np.empty(T, u.dtype),
-        np.empty(D * F * T, u.dtype),
-        np.empty(M * D * g.W, u.dtype),
-        np.empty(g.W, u.dtype),
-    )
-    at, w, along, weight = (
-        np.empty(room, np.int64),
-        np.empty(room, u.dtype),
-        np.empty(room, np.int64),
-        np.empty(room, u.dtype),
-    )
-    taps = flipped(back, g.s, T, row(along, 0), row(weight, 0))
-    held = np.full(M, -g.H * g.s - 1)  # which row, of which picture, stands in each place of the ring
+    pad, F, together, like = aligned(reach), across.R, rule == 4, lam.dtype
+    T, room = g.W + 2 * pad, max(down.R * down.most, across.R * across.most, up.R * up.most, back.R * back.most)
+    t, made, ring = np.empty(T, like), np.empty(g.W, like), np.empty(M * down.R * g.W, like)
+    rows = np.empty((down.R if together else 1) * F * T, like)
+    at, along = np.empty(room, np.int64), np.empty(room, np.int64)
+    w, weights = np.empty(room, like), np.empty(room, like)
+    taps = flipped(back, g.s, T, row(along, 0), row(weights, 0))
+    held = np.full(M, -g.H * g.s - 1)  # which row stands in each place of the ring
     for r in range(first, last):
-        b, i = r // order.size, order[r % order.size]
-        base = b * g.H * g.W
+        i = order[r]
         for k in range(up.lo, up.hi + 1):
             v, slot = i - g.s * k, place(i, k, g.s, M)
-            mark = v + 3 * b * g.H
-            if held[slot] != mark:
-                held[slot] = mark
-                x, y, h = row(u, base), row(z, base), wrap(v, g.H, g.reflect)
-                shrunk_row(
-                    row(d, pad),
-                    x,
-                    y,
-                    z.size > 0,
-                    h,
-                    g,
-                    down,
-                    across,
-                    T,
-                    reach,
-                    rule,
-                    row(lam, 0),
-                    row(mu, 0),
-                    tiny,
-                    row(t, pad),
-                    row(at, 0),
+            if held[slot] == v:
+                continue
+            held[slot], h = v, wrap(v, g.H, g.reflect)
+            for e in range(down.R):
+                split_lines(row(t, pad), x, h, g.H, g.W, g, down, e, row(at, 0))
+                extend(row(t, pad), reach, g.W, g.reflect, 1)
+                for f in range(F):
+                    p = e * F + f
+                    y = row(rows, (p if together else f) * T + pad)
+                    if own and p == 0:
+                        for j in range(g.W):
+                            y[j] = z[h * g.W + j]
+                    else:
+                        correlate(y, row(t, pad), g.s, across, f, g.W)
+                        if not together and lam[p] > 0:
+                            shrink(y, g.W, rule, lam[p], mu[p], tiny)
+                if not together:
+                    a = row(ring, (slot * down.R + e) * g.W)
+                    merge_row(a, row(rows, pad), T, reach, g, back, row(along, 0), row(weights, 0), taps)
+            if together:
+                shrink_together(row(rows, pad), T, down.R * F * T, T, g.W, lam[0], row(t, pad), tiny)
+                for e in range(down.R):
+                    a, y = row(ring, (slot * down.R + e) * g.W), row(rows, e * F * T + pad)
+                    merge_row(a, y, T, reach, g, back, row(along, 0), row(weights, 0), taps)
+        merge_ring(row(o, i * g.W), row(ring, 0), M, g.W, i, g.H, g, up, row(at, 0), row(w, 0), row(made, 0), past)
+
+
+@loop
+def step(u, z, out, g, bank, dual, delta, order, rule, lam, mu, tiny, first, last):
+    """One level of W~^T S(W u) of signals or pictures: W has `bank`, W~ has `dual`; z is the shrunk average of the
+    levels below, or empty.
+    """
+    L, size = order.size, g.H * g.W
+    down, up = pointers(bank if g.dim > 1 else delta), pointers(dual if g.dim > 1 else delta)
+    banks = down, pointers(bank), up, pointers(dual)
+    for b in range(first // L, (last + L - 1) // L):
+        o, x, y = row(out, b * size), row(u, b * size), row(z, b * size)
+        lo, hi = max(first - b * L, 0), min(last - b * L, L)
+        step_rows(o, x, y, z.size > 0, g, banks, order, rule, lam, mu, tiny, lo, hi, g.past)
+
+
+@loop
+def step_solid(u, z, out, g, bank, dual, delta, order, rule, lam, mu, tiny, first, last):
+    """The same of volumes, by a ring of planes; of rules that shrink each band alone."""
+    L, size, M, F = order.size, g.H * g.W, dual.hi - dual.lo + 1, bank.R
+    solid, up = pointers(bank), pointers(dual)
+    banks, rows, room = (solid, solid, up, up), np.arange(g.H), max(bank.q.size, dual.q.size)
+    plane, made, ring = np.empty(size, u.dtype), np.empty(g.W, u.dtype), np.empty(M * F * size, u.dtype)
+    at, w, held = np.empty(room, np.int64), np.empty(room, u.dtype), np.full(M, -g.N * g.s - 1)
+    for r in range(first, last):
+        b, i = r // L, order[r % L]
+        base = b * g.N * size
+        for k in range(up.lo, up.hi + 1):
+            v, slot = i - g.s * k, place(i, k, g.s, M)
+            mark = v + 3 * b * g.N
+            if held[slot] == mark:
+                continue
+            held[slot], n = mark, wrap(v, g.N, g.reflect)
+            for e in range(F):
+                split_lines(row(plane, 0), row(u, base), n, g.N, size, g, solid, e, row(at, 0))
+                o, y, own, c = (
+                    row(ring, (slot * F + e) * size),
+                    row(z, base + n * size),
+                    z.size > 0 and e == 0,
+                    e * F * F,
                 )
-                for e in range(D):
-                    for f in range(F):
-                        extend(row(d, (e * F + f) * T + pad), reach, g.W, g.reflect, back.sign[f])
-                    o = row(ring, (slot * D + e) * g.W)
-                    combine(o, row(d, e * F * T + pad), 1, row(along, 0), row(weight, 0), taps, g.W)
-        o = row(out, base + i * g.W)
-        merge_ring(o, row(ring, 0), M, g.W, i, g.H, g, up, row(at, 0), row(w, 0), row(made, 0))
+                step_rows(o, row(plane, 0), y, own, g, banks, rows, rule, lam[c:], mu[c:], tiny, 0, g.H, False)
+        o = row(out, base + i * size)
+        merge_ring(o, row(ring, 0), M, size, i, g.N, g, up, row(at, 0), row(w, 0), row(made, 0), g.past)
 
 
 @loop
 def average(u, out, g, bank, delta, order, first, last):
     """out = Q_0 u, the average of one level."""
+    solid = pointers(bank if g.dim > 2 else delta)
     down, across = pointers(bank if g.dim > 1 else delta), pointers(bank)
-    reach = g.s * max(across.hi, -across.lo)
+    reach, size = g.s * max(across.hi, -across.lo), g.H * g.W
     pad = aligned(reach)
-    t, at = np.empty(g.W + 2 * pad, u.dtype), np.empty(bank.most, np.int64)
+    t, at, plane = np.empty(g.W + 2 * pad, u.dtype), np.empty(bank.most, np.int64), np.empty(size, u.dtype)
     for r in range(first, last):
-        b, i = r // order.size, order[r % order.size]
-        base = b * g.H * g.W
-        split_lines(row(t, pad), row(u, base), i, g.H, g.W, g, down, 0, row(at, 0))
-        extend(row(t, pad), reach, g.W, g.reflect, 1)
-        correlate(row(out, base + i * g.W), row(t, pad), g.s, across, 0, g.W)
+        b, c = r // order.size, order[r % order.size]
+        base = b * g.N * size
+        x, o, top, end = row(u, base), row(out, base), c, c + 1
+        if g.dim > 2:
+            split_lines(row(plane, 0), x, c, g.N, size, g, solid, 0, row(at, 0))
+            x, o, top, end = row(plane, 0), row(out, base + c * size), 0, g.H
+        for i in range(top, end):
+            split_lines(row(t, pad), x, i, g.H, g.W, g, down, 0, row(at, 0))
+            extend(row(t, pad), reach, g.W, g.reflect, 1)
+            correlate(row(o, i * g.W), row(t, pad), g.s, across, 0, g.W)
 
 
 def shrinkage(u: Tensor, form: Cascade, dual: Cascade, rule: Rule, lam: Tensor, mu: Tensor | None = None) -> Tensor:
-    """W~^T S(W u) for a signal or picture, (*batch, *space); without derivatives.
+    """W~^T S(W u), (*batch, *space); without derivatives. Of volumes with Rule.ISOTROPIC alone it knows nothing.
 
     form, dual  W and W~
     lam, mu     one number a band, or for Rule.ISOTROPIC one a level
@@ -202,7 +226,7 @@ def shrinkage(u: Tensor, form: Cascade, dual: Cascade, rule: Rule, lam: Tensor, 
         bands = np.full(1, level) if rule == Rule.ISOTROPIC else np.maximum(where, 0)
         below, result = result, empty(u.shape, u)
         parallel(
-            step,
+            step_solid if form.dim == 3 else step,
             rows,
             flat(pictures.pop()),
             flat(below),
