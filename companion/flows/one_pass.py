@@ -12,6 +12,7 @@ from torch import Tensor
 from companion.kernels import unwatched
 from companion.kernels.frames import cascade
 from companion.kernels.shrinkage import Rule, shrinkage
+from companion.operators.checks import check_finite
 from companion.operators.frames import FrameletTransform
 
 
@@ -23,16 +24,18 @@ def one_pass(u: Tensor, W: FrameletTransform, S: Any, dual: FrameletTransform) -
     """
     rule = vars(type(S)).get("rule")  # not inherited: a subclass shrinks in its own way
     together = rule == Rule.ISOTROPIC
-    if rule is None or (together and W.dim == 3) or not unwatched(u, *S.parameters(), *S.buffers()):
+    if rule is None or (together and W.dim == 3):
         return None
     if together and (S.levels, S.dim, S.bands) != (W.levels, W.dim, len(W.bands)):
         return None
     thresholds = [S.lam, getattr(S, "mu", S.lam)]
     shape = (W.levels if together else len(W.bands), *[1] * (W.dim + together))
-    if any(v.ndim and v.shape != shape for v in thresholds):
+    if not unwatched(u, *thresholds) or any(v.ndim and v.shape != shape for v in thresholds):
         return None
     W._check(u, "u", W.dim)
-    form, back = cascade(W, u), cascade(dual, u)
+    check_finite(u, "u")
+    form = cascade(W, u)
+    back = form if dual is W else cascade(dual, u)
     if form is None or back is None:
         return None
     lam, mu = (v.expand(shape).flatten() for v in thresholds)

@@ -29,6 +29,11 @@ class Cascade(NamedTuple):
     reflect: bool
     order: tuple[int, ...]
 
+    @classmethod
+    def of(cls, *values: Any) -> Cascade:
+        """The transform of these numbers, lists for tuples."""
+        return cls._make(tuple(v) if isinstance(v, list) else v for v in values)
+
 
 @lru_cache(maxsize=64)
 def numbers(

@@ -55,49 +55,63 @@ def merge_all(d: Tensor, form: Cascade, out: Tensor) -> None:
         low = target
 
 
-class _Linear(torch.autograd.Function):
-    """A linear map and its adjoint, each the derivative of the other; a batch of inputs is one more axis in front."""
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Cascade], output: Tensor) -> None:
-        ctx.form = inputs[1]
-
-    @classmethod
-    def vmap(cls, info: Any, dims: Any, u: Tensor, form: Cascade) -> tuple[Tensor, int]:
-        return cls.apply(u.movedim(dims[0], 0), form), 0
+def packed(u: Tensor) -> Tensor:
+    """u, contiguous and at an address that is a multiple of the size of an entry."""
+    return u.contiguous() if u.data_ptr() % u.element_size() == 0 else u.clone(memory_format=torch.contiguous_format)
 
 
-class _Analysis(_Linear):
-    @staticmethod
-    def forward(u: Tensor, form: Cascade) -> Tensor:
-        i = u.ndim - form.dim
-        out = empty((*u.shape[:i], 1 + form.levels * (len(form.order) - 1), *u.shape[i:]), u)
-        split_all(u.contiguous(), form, out)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return _Synthesis.apply(grad, ctx.form), None
+def _bands(u: Tensor, *form: Any) -> Any:
+    """The shape of W u."""
+    _, _, _, _, levels, dim, _, order = form
+    return (*u.shape[: u.ndim - dim], 1 + levels * (len(order) - 1), *u.shape[u.ndim - dim :])
 
 
-class _Synthesis(_Linear):
-    @staticmethod
-    def forward(d: Tensor, form: Cascade) -> Tensor:
-        i = d.ndim - form.dim
-        out = empty((*d.shape[: i - 1], *d.shape[i:]), d)
-        merge_all(d.contiguous(), form, out)
-        return out
+def _picture(d: Tensor, *form: Any) -> Any:
+    """The shape of W^T d."""
+    axis = d.ndim - form[5] - 1
+    return (*d.shape[:axis], *d.shape[axis + 1 :])
 
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return _Analysis.apply(grad, ctx.form), None
+
+def _analysis(u: Tensor, *form: Any) -> Tensor:
+    out = empty(_bands(u, *form), u)
+    split_all(u.contiguous(), Cascade.of(*form), out)
+    return out
+
+
+def _synthesis(d: Tensor, *form: Any) -> Tensor:
+    out = empty(_picture(d, *form), d)
+    merge_all(packed(d), Cascade.of(*form), out)
+    return out
+
+
+FORM = (
+    "(Tensor u, float[] q, int[] k, int[] length, int[] sign, int levels, int dim, bool reflect, int[] order) -> Tensor"
+)
+_W = torch.library.custom_op("companion::framelets", _analysis, mutates_args=(), schema=FORM)
+_WT = torch.library.custom_op("companion::framelets_adjoint", _synthesis, mutates_args=(), schema=FORM)
+_W.register_fake(lambda u, *form: u.new_empty(_bands(u, *form)))
+_WT.register_fake(lambda d, *form: d.new_empty(_picture(d, *form)))
+
+
+def _transposed(op: Any, other: Any) -> None:
+    """Tell autograd that op is linear with the transpose `other`, and vmap that it takes batches."""
+
+    def keep(ctx: Any, inputs: Any, output: Tensor) -> None:
+        ctx.form = inputs[1:]
+
+    op.register_autograd(lambda ctx, v: (other(v, *ctx.form), *[None] * len(ctx.form)), setup_context=keep)
+    op.register_vmap(lambda info, at, v, *form: (op(v.movedim(at[0], 0), *form), 0))
+
+
+_transposed(_W, _WT)
+_transposed(_WT, _W)
 
 
 def analysis(u: Tensor, form: Cascade) -> Tensor:
     """W u, (*batch, *space) -> (*batch, band, *space), with derivatives of every order."""
-    return _Analysis.forward(u, form) if unwatched(u) else _Analysis.apply(u, form)
+    return (_analysis if unwatched(u) else _W)(u, *form)
 
 
 def synthesis(d: Tensor, form: Cascade) -> Tensor:
     """W^T d, (*batch, band, *space) -> (*batch, *space), with derivatives of every order."""
-    return _Synthesis.forward(d, form) if unwatched(d) else _Synthesis.apply(d, form)
+    return (_synthesis if unwatched(d) else _WT)(d, *form)
