@@ -9,8 +9,8 @@ white noise, each slab seeded by its place. Two workers, processes of 1 GiB each
 and so does one worker alone: efficiency is T_1 / (2 T_2). Two parts of the result, one at a corner of the volume and
 one inside, both across slabs, are computed again in memory. What a worker has held at most is its peak resident memory.
 
-The second table is `companion/lab/traffic.py`: bytes moved at the speed of a copy against the measured time of
-one step in memory, one thread, of the readable torch forms and, where numba is installed, of the fused loops.
+The second table is `companion/lab/traffic.py`: bytes moved at the speed of a copy, for the fused loops and the time of
+their work in the cache, against the measured time of one step in memory, one thread.
 
     python experiments/volumes.py              # about 3 minutes on two cores, 6.6 GB of disk; needs the extra scale
     python experiments/volumes.py --scale small
@@ -27,6 +27,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ from companion import (
 from companion.kernels import available, use
 from companion.lab import store
 from companion.lab.halo import OnDisk, over_blocks, reach
-from companion.lab.traffic import best, keep_memory, moved
+from companion.lab.traffic import best, in_cache, keep_memory, moved
 
 SIZES = {"full": (2112, 512, 512), "small": (96, 80, 80)}
 LIMIT = "1GiB"  # of each worker, which is ended when it holds more than 95 % of it
@@ -69,7 +70,7 @@ def maps() -> dict[str, tuple[Any, int, int]]:
     F = PeronaMalik(Exponential(0.2), Gradient(dim=3))
     return {
         "shrinkage": (Shrinkage(W, Soft(W.weights(3 * SIGMA * W.gains))), 1, 8),
-        "diffusion": (Euler(F, F.max_dt), STEPS, 32),
+        "diffusion": (Euler(F, F.max_dt), STEPS, 24),
     }
 
 
@@ -94,7 +95,7 @@ def timed(workers: int, u: OnDisk, folder: Path) -> dict[str, Any]:
     settings = {"threads_per_worker": 1, "memory_limit": LIMIT, "dashboard_address": None}
     with dask.config.set(MEMORY), LocalCluster(n_workers=workers, **settings) as cluster, Client(cluster) as client:
         for name, (step, k, slab) in maps().items():
-            small = da.zeros((32 * workers, 32, 32), chunks=(8, 32, 32), dtype=u.dtype)
+            small = da.zeros((32 * workers, 128, 128), chunks=(16, 128, 128), dtype=u.dtype)
             over_blocks(step, small, k, k).compute()  # imports and compiles
             begin = time.perf_counter()
             target = OnDisk.new(folder / f"{name}.npy", u.shape, u.dtype)
@@ -150,18 +151,15 @@ def costs(side: int, seconds: float) -> dict[str, Any]:
     """{map: {form: bytes moved for each pixel, foretold and measured milliseconds, their ratio}}."""
     u = torch.rand(side, side, generator=torch.Generator().manual_seed(0))
     W, W1 = FrameletTransform(bspline(1), 2), FrameletTransform(bspline(2))
-    d, d1 = W(u), W1(u)
     shrink, diffuse = Shrinkage(W, Soft(W.weights(0.1))), Euler(PeronaMalik(Exponential(0.2)), 0.2)
-    pdhg = PDHG(ROF(u, 0.1))
-    state = pdhg(pdhg.start(u))
-    cases: dict[str, tuple[Callable[[], Any], int]] = {  # and the floats a pixel in and out of its loops
-        "W, Haar, 2 levels": (lambda: W(u), 1 + 7),
-        "W^T, Haar, 2 levels": (lambda: W.T(d), 7 + 1),
-        "W, linear": (lambda: W1(u), 1 + 9),
-        "W^T, linear": (lambda: W1.T(d1), 9 + 1),
-        "W^T S W, Haar, 2 levels": (lambda: shrink(u), 1 + 1),
-        "Perona-Malik step": (lambda: diffuse(u), 1 + 1),
-        "PDHG step on ROF": (lambda: pdhg(state), 3 + 3),  # D and D^T are loops, the rest is torch's
+    cases: dict[str, tuple[Callable[[torch.Tensor], Callable[[], Any]], int]] = {  # and floats a pixel in and out
+        "W, Haar, 2 levels": (lambda u: partial(W, u), 1 + 7),
+        "W^T, Haar, 2 levels": (lambda u: partial(W.T, W(u)), 7 + 1),
+        "W, linear": (lambda u: partial(W1, u), 1 + 9),
+        "W^T, linear": (lambda u: partial(W1.T, W1(u)), 9 + 1),
+        "W^T S W, Haar, 2 levels": (lambda u: partial(shrink, u), 1 + 1),
+        "Perona-Malik step": (lambda u: partial(diffuse, u), 1 + 1),
+        "PDHG step on ROF": (primal_dual, 3 + 3),  # D and D^T are loops, the rest is torch's
     }
     forms = {"torch": False} | ({"fused": True} if available() else {})
     rows: dict[str, Any] = {}
@@ -169,26 +167,35 @@ def costs(side: int, seconds: float) -> dict[str, Any]:
         if kept:
             keep_memory()
         for (name, (case, inout)), (form, loops) in itertools.product(cases.items(), forms.items()):
+            like = torch.zeros(inout // 2 if loops else 1, *u.shape)  # as much memory as a loop goes through
             with use(loops), torch.no_grad():
-                bytes_moved = moved(case) + 4 * inout * u.numel() * loops
-                taken, copy = best([case, u.clone], seconds)
+                call = case(u)
+                bytes_moved = moved(call) + 4 * inout * u.numel() * loops
+                taken, copy = best([call, like.clone], seconds)
+                near = u.numel() * in_cache(case, u, min(64, side // 4), seconds / 5) if loops and kept else 0.0
             row = rows.setdefault(name, {}).setdefault(form, {"bytes a pixel": round(bytes_moved / u.numel(), 1)})
             if not kept:
                 row["memory given back, ms"] = round(1e3 * taken, 3)
             else:
-                foretold = bytes_moved * copy / (2 * 4 * u.numel())
-                row |= {"ms": round(1e3 * taken, 3), "foretold, ms": round(1e3 * foretold, 3)}
-                row["ms / foretold"] = round(taken / foretold, 3)
+                foretold = bytes_moved * copy / (8 * like.numel()) + near
+                row |= {"ms": round(1e3 * taken, 3), "in the cache, ms": round(1e3 * near, 3)}
+                row |= {"foretold, ms": round(1e3 * foretold, 3), "ms / foretold": round(taken / foretold, 3)}
                 print(name, form, row, flush=True)
     copy = best([u.clone], seconds)[0]
     return {"pixels": [side, side], "GB a second of a copy": round(8e-9 * u.numel() / copy, 2), "steps": rows}
 
 
+def primal_dual(u: torch.Tensor) -> Callable[[], Any]:
+    """A step of PDHG on ROF, from the state after its first one."""
+    pdhg = PDHG(ROF(u, 0.1))
+    return partial(pdhg, pdhg(pdhg.start(u)))
+
+
 def tables(results: dict[str, Any]) -> tuple[str, str]:
     """The stored numbers as docs/scale.md shows them: what a step costs, and blocks with one and two workers."""
     costs = [
-        "| step | form | bytes a pixel | memory given back, ms | kept, ms | foretold, ms | kept / foretold |",
-        "|---|---|---:|---:|---:|---:|---:|",
+        "| step | form | bytes a pixel | given back, ms | kept, ms | in cache, ms | foretold, ms | kept / foretold |",
+        "|---|---|" + "---:|" * 6,
     ]
     for name, forms in results["costs"]["steps"].items():
         for form, row in forms.items():

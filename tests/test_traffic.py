@@ -9,7 +9,8 @@ import torch
 
 from companion import FrameletTransform, Gradient, bspline
 from companion.kernels import use
-from companion.lab.traffic import best, moved
+from companion.lab import traffic
+from companion.lab.traffic import best, in_cache, moved
 
 ROOT = Path(__file__).resolve().parents[1]
 N = 1000
@@ -80,3 +81,15 @@ def test_memory_that_is_kept_is_not_cleared_again():
     if kept < 0:
         pytest.skip("no glibc")
     assert kept < max(100, default / 10)
+
+
+def test_a_pixel_in_the_cache_costs_what_twice_the_rows_cost_more(monkeypatch) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def case(part: torch.Tensor):
+        seen.append(tuple(part.shape))
+        return part.numel
+
+    monkeypatch.setattr(traffic, "best", lambda calls, seconds: [5e-5 + 3e-9 * call() for call in calls])
+    assert in_cache(case, torch.zeros(20, 10), rows=4) == pytest.approx(3e-9)  # without the 5e-5 of a call
+    assert seen == [(8, 10), (4, 10)]

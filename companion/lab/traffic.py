@@ -1,10 +1,12 @@
-r"""seconds = bytes moved / bandwidth: what a map costs where memory, not arithmetic, is what takes the time.
+r"""seconds = bytes moved / bandwidth, and for a fused loop + pixels * seconds a pixel in the cache: what a map costs.
 
 `moved(f, u)` adds up what every torch operation inside f(u) reads and writes, each tensor once: a view is free, an
 entry that is repeated (stride 0) counts once. A copy of u, which reads and writes each entry once, says what a byte
-costs. The product is the least time that the operations take, as they are written, if nothing stays in the cache
-between two of them; below some 2^20 numbers much does, and calls cost their microseconds. A fused loop is no operation
-of torch: it moves what goes in and what comes out.
+costs. The product is what the operations take, as they are written, if nothing stays in the cache between two of them;
+below some 2^20 numbers much does, and calls cost their microseconds.
+
+A fused loop is no operation of torch: it moves what goes in and what comes out, and then works on rows in the cache.
+The first is bytes over bandwidth; the second, `in_cache`, is measured on two strips so thin that they stay there.
 
 Memory that is new to the process costs more than a copy, for the system clears every page first. The C library gives
 large results back when they are dropped, so a step may pay that in each of its operations: `keep_memory` ends it.
@@ -67,6 +69,15 @@ def best(calls: list[Callable[[], Any]], seconds: float = 1.0, least: int = 5) -
             shortest[i] = min(shortest[i], time.perf_counter() - begin)
         rounds += 1
     return shortest
+
+
+def in_cache(case: Callable[[Tensor], Callable[[], Any]], u: Tensor, rows: int = 64, seconds: float = 0.2) -> float:
+    """Seconds a pixel of the call case(u) where memory is near: 2 `rows` rows of u against `rows`, each many times.
+
+    What a call costs whatever its size is in both, and drops out.
+    """
+    thick, thin = (best([case(u[:n])], seconds)[0] for n in (2 * rows, rows))
+    return (thick - thin) / u[:rows].numel()
 
 
 class _Count(TorchDispatchMode):
