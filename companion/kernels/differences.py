@@ -24,7 +24,7 @@ from torch import Tensor
 from companion.kernels import Loop, loop, parallel, unwatched
 
 LARGE = 2**20  # entries; below, one gradient alone saves less than its compilation costs
-ALONE = 2**17  # entries; below, a second thread costs more than it does
+ALONE = 2**19  # entries; below, a second thread costs more than it does
 
 
 def array(u: Tensor) -> Any:
