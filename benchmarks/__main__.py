@@ -12,7 +12,7 @@ import torch
 from benchmarks import report
 from benchmarks.harness import ROUNDS, Task, measure
 from benchmarks.memory import fresh
-from benchmarks.tasks import chosen
+from benchmarks.tasks import WITH_TWO, chosen
 from companion.lab.machine import set_threads
 
 
@@ -20,7 +20,7 @@ def arguments(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Ratios: ours, the limit, the peers.")
     parser.add_argument("names", nargs="*", help="families, or parts of tasks' names; by default all")
     parser.add_argument("--quick", action="store_true", help="small sizes, printed and not stored")
-    parser.add_argument("--threads", type=int, nargs="+", help="by default what the process was granted")
+    parser.add_argument("--threads", type=int, nargs="+", help="by default 1, and 2 for some tasks")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="times that each call is measured")
     parser.add_argument("--out", type=Path, help="another file of rows; the page is then not written")
@@ -42,11 +42,14 @@ def main(words: list[str]) -> int:
             print(f"{task.family:10s}  {task.name}: {', '.join('x'.join(map(str, size)) for size in task.sizes)}")
         return 0
     device, granted, failed = torch.device(asked.device), set_threads(), 0
+    plan = [(threads, tasks) for threads in asked.threads or [1]]
+    if not asked.threads and not asked.quick and granted > 1:
+        plan.append((2, [task for task in tasks if task.name in WITH_TWO]))
     rows: list[report.Row] = []
     path = asked.out or report.RESULTS
-    for threads in asked.threads or [granted]:
+    for threads, these in plan:
         torch.set_num_threads(threads)
-        for task in tasks:
+        for task in these:
             if device.type == "cuda" and not task.on_gpu:
                 continue
             for size in task.quick if asked.quick else task.sizes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ def steps(kind: str, k: int = 10) -> Callable[..., Case]:
         u = torch.rand(size, generator=torch.Generator().manual_seed(0), dtype=dtype).to(device)
         grad = Gradient(dim=len(size))
         if kind == "PDHG":
-            step = PDHG(ROF(u, 0.1, grad=grad))
+            step: Any = PDHG(ROF(u, 0.1, grad=grad))
         else:
             step = Euler(PeronaMalik(Rational(0.05), grad).to(device), 0.5 / len(size) / 2)
         return Case(lambda: run(step, u, k=k).u, u.numel() * u.element_size(), moves=lambda: k)
@@ -60,12 +61,12 @@ def gradient(map: Callable[[Tensor], Tensor], net: nn.Module, u: Tensor) -> Call
 
 
 def reversible(size: Size, dtype: torch.dtype, device: torch.device) -> Case:
-    """RevNet with `size[0]` layers on 32 pictures."""
+    """RevNet with `size[0]` layers on 128 pictures."""
     nets = []
     for recompute in (True, False):
         torch.manual_seed(0)
         nets.append(revnet(size[0], recompute=recompute, width=16).to(device, dtype))
-    u = torch.rand(32, 3, 32, 32, dtype=dtype, generator=torch.Generator().manual_seed(0)).to(device)
+    u = torch.rand(128, 3, 32, 32, dtype=dtype, generator=torch.Generator().manual_seed(0)).to(device)
     undone, stored = (gradient(net, net, u) for net in nets)
     return Case(undone, limit=stored, limit_name="the gradient with all steps stored", tolerance=1e-3)
 
@@ -74,7 +75,7 @@ def adjoint(size: Size, dtype: torch.dtype, device: torch.device) -> Case:
     """The adjoint ODE of `size[0]` steps of Euler."""
     torch.manual_seed(0)
     F = DenseField(64, 64).to(device, dtype)
-    ode, u = NeuralODE(F, n=size[0], scheme=Euler), torch.randn(8192, 64, dtype=dtype).to(device)
+    ode, u = NeuralODE(F, n=size[0], scheme=Euler), torch.randn(32768, 64, dtype=dtype).to(device)
     limit = gradient(ode, F, u)
     return Case(gradient(ode.adjoint, F, u), limit=limit, limit_name="the gradient with all steps stored")
 

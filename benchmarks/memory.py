@@ -1,7 +1,8 @@
 """peak = largest resident memory during one call - resident memory before it, in a fresh process.
 
 The process makes the case, calls once to warm up (compilation, twiddle factors, thread pools), gives freed memory back,
-resets the kernel's high-water mark (`VmHWM`) and calls again with the result kept. On a GPU it is torch's own count.
+that of results which the loops keep for their next ones too, resets the kernel's high-water mark (`VmHWM`) and calls
+again with the result kept. On a GPU it is torch's own count.
 The result's own size comes with it: peak / result is 1 where nothing but the result was ever there.
 
     python -m benchmarks.memory "W, Haar, 1 level" 512x512 cpu
@@ -32,6 +33,7 @@ def grown(call: Call, device: torch.device) -> dict[str, float | None]:
         result = call()
         peak: float | None = (torch.cuda.max_memory_allocated(device) - before) / 1e6
         return {"peak_mb": peak, "result_mb": _megabytes(result)}
+    forget()
     trim()
     try:
         Path("/proc/self/clear_refs").write_text("5")
@@ -51,6 +53,13 @@ def fresh(task: Task, size: Size, device: torch.device) -> dict[str, float | Non
     if done.returncode:
         return {"peak_mb": None, "result_mb": None}
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def forget() -> None:
+    """Drop what the package's loops keep for their next result of this size: a call is to pay for all it holds."""
+    rows = sys.modules.get("companion.kernels.rows")
+    if rows is not None:
+        rows._spare.clear()
 
 
 def _status(name: str) -> float:

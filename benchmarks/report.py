@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 
+import benchmarks.goals
+
 Row = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "bench.json"
@@ -26,7 +28,9 @@ KEY = ("task", "size", "dtype", "threads", "device")
 HEAD = """# Benchmarks
 
 This package beside its peers and beside the machine: written by `make bench` from `benchmarks/results/bench.json`;
-`make bench-quick` runs small sizes and writes nothing. `.venv/bin/pip install -e '.[bench]'` brings the peers.
+`make bench-quick` runs small sizes and writes nothing. `.venv/bin/pip install -e '.[bench]'` brings the peers, but for
+deepinv: it needs the torchvision made for the torch that is there (with or without CUDA, from the same index); with
+another one its import ends in "operator torchvision::nms does not exist". `pip install deepinv` after that one.
 
 - Every number is a **ratio** of two times of one run, measured in turn after warm-up, at least seven of each: the
   medians' and, in brackets, the minima's, the better number where others use the machine. Bare times are in the JSON.
@@ -149,6 +153,17 @@ def table(rows: Sequence[Row]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def goals(rows: Sequence[Row]) -> str:
+    """What is to be reached, row by row: the value, whether it is reached, and why not."""
+    lines = ["| goal | row | value | reached | why not |", "|---|---|---:|---|---|"]
+    judged = benchmarks.goals.judged(rows, slopes(rows))
+    for j in judged:
+        reached = "yes" if j["reached"] else "**no**"
+        lines.append(f"| {j['goal']} | {j['of']} | {number(j['value'])} | {reached} | {j['why']} |")
+    count = sum(j["reached"] for j in judged)
+    return f"## Goals\n\n{count} of {len(judged)} are reached, by the minima.\n\n" + "\n".join(lines) + "\n"
+
+
 def _growth(rows: Sequence[Row]) -> str:
     return "\n".join(
         f"- {task}, {sizes}, {threads} thread(s): time grows like pixels^{slope:.2f}"
@@ -176,7 +191,7 @@ def write(rows: Sequence[Row], page: Path = PAGE, figure: Path = FIGURE) -> None
     """The page, and its figure where matplotlib is there."""
     drawn = draw(rows, figure)
     picture = f"![Times over that of the limit, ours and the peers']({figure.name})\n\n" if drawn else ""
-    page.write_text(f"{HEAD}\n{picture}{table(rows)}", encoding="utf-8")
+    page.write_text(f"{HEAD}\n{picture}{goals(rows)}\n{table(rows)}", encoding="utf-8")
 
 
 def draw(rows: Sequence[Row], path: Path) -> bool:

@@ -12,6 +12,7 @@ TASKS: tuple[Task, ...] = tuple(
     for family in (frames, diffusion, rof, deblurring, radon, learning, start, growth)
     for task in family.TASKS
 )
+WITH_TWO = ("W, Haar, 1 level", "W^T, Haar, 1 level", "Perona-Malik, 100 steps", "ROF, gap of 1e-4 certified")
 
 
 def chosen(names: list[str]) -> list[Task]:

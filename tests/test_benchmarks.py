@@ -217,6 +217,81 @@ def test_memory_is_the_peak_of_one_call() -> None:
     assert found["peak_mb"] == pytest.approx(3 * 67.1, rel=0.1)
 
 
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux keeps a high-water mark to reset")
+def test_memory_that_a_loop_keeps_for_its_next_result_counts() -> None:
+    from companion import FrameletTransform, bspline
+
+    pytest.importorskip("numba")
+    memory = importlib.import_module("benchmarks.memory")
+    u, W = torch.rand(1024, 2048), FrameletTransform(bspline(1))
+    found = memory.grown(lambda: W(u), CPU)
+    assert found["result_mb"] == pytest.approx(33.6, abs=0.1)
+    assert found["peak_mb"] == pytest.approx(33.6, rel=0.1)
+
+
+# ---- goals --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def goals():
+    return importlib.import_module("benchmarks.goals")
+
+
+def test_a_goal_reads_its_number_off_the_rows_that_it_asks(goals, monkeypatch) -> None:
+    monkeypatch.setattr(goals, "pdenet", list)
+    rows = [
+        a_row(task="W, Haar, 1 level", size="512x512", peers_min={"PyWavelets": 0.7, "readable form": 0.1}),
+        a_row(task="W, Haar, 1 level", size="256x256"),  # a size that no goal is for, but for memory
+    ]
+    found = {(j["goal"], "512" in j["of"]): j for j in goals.judged(rows, [])}
+    ratio = found["W, W^T: of the limit <= 1.5", True]
+    assert ratio["value"] == pytest.approx(2.0) and not ratio["reached"] and ratio["why"] == goals.NEAR
+    peer = found["W, W^T: PyWavelets over ours >= 30", True]
+    assert peer["value"] == pytest.approx(35) and peer["reached"] and peer["why"] == ""
+    memory = found["W, W^T: memory beside the result, pictures <= 1", True]
+    assert memory["value"] == pytest.approx(1e6 / (4 * 512 * 512)) and memory["reached"]
+    assert len(found) == 4
+
+
+def test_a_missed_peer_says_how_near_the_limit_ours_would_have_to_be(goals, monkeypatch) -> None:
+    monkeypatch.setattr(goals, "pdenet", list)
+    row = a_row(task="W, Haar, 1 level", size="512x512", peers_min={"convolutions": 0.06, "PDHG": 0.01})
+    (missed,) = [j for j in goals.judged([row], []) if "convolutions" in j["goal"]]
+    assert missed["value"] == pytest.approx(3) and not missed["reached"]
+    assert missed["why"] == "ours takes 2 of the limit, the peer 6: 10 times would be 0.6 of the limit, beyond it"
+
+
+def test_the_best_peer_is_none_of_this_package(goals) -> None:
+    row = a_row(peers_min={"PDHG": 0.01, "readable form": 0.02, "odl": 0.1, "scico": 0.2})
+    assert goals.over("")(row) == pytest.approx(5) and goals.over("medpy")(row) is None
+
+
+def test_depths_slopes_and_shares_are_judged(goals, monkeypatch) -> None:
+    monkeypatch.setattr(goals, "pdenet", list)
+    rows = [
+        a_row(task="memory: RevNet, a gradient", size=size, peak_mb=mb) for size, mb in (("50", 15.0), ("14", 10.0))
+    ]
+    rows.append(a_row(task="import companion", size="1", ours_min_s=1.55, limit_min_s=1.4))
+    found = goals.judged(rows, [("growth: W", 1, "8x8 to 9x9", 1.04)])
+    assert [(j["value"], j["reached"]) for j in found] == [
+        (pytest.approx(0.5), True),
+        (pytest.approx(1.04), True),
+        (pytest.approx(1.5), False),
+    ]
+
+
+def test_every_goal_is_for_a_task_that_there_is(goals) -> None:
+    tasks = importlib.import_module("benchmarks.tasks")
+    sizes = [{"task": t.name, "size": "x".join(map(str, s))} for t in tasks.TASKS for s in t.sizes]
+    assert all(any(goal.asks(row) for row in sizes) for goal in goals.GOALS if "edge" not in goal.tasks)
+    assert set(tasks.WITH_TWO) <= {task.name for task in tasks.TASKS}
+
+
+def test_what_the_experiments_have_stored_is_judged(goals, tmp_path) -> None:
+    assert [j["goal"].partition(":")[0] for j in goals.pdenet()] == ["PDE-Net"] * 4
+    assert goals.pdenet(tmp_path) == []
+
+
 # ---- rows and the page --------------------------------------------------------------------------------------------
 
 
@@ -250,7 +325,7 @@ def test_the_page_gives_ratios_and_names_who_is_absent(report, tmp_path) -> None
     rows = [a_row(), a_row(task="run", family="learning", limit="the bare loop", note="a note", peers={}, peers_min={})]
     report.write(rows, tmp_path / "page.md", tmp_path / "page.png")
     page = (tmp_path / "page.md").read_text()
-    assert page.startswith("# Benchmarks") and "## a machine" in page
+    assert page.startswith("# Benchmarks") and "## a machine" in page and "## Goals" in page
     assert "| W | 8x8 | 1 | 2 (2) | B 0.5 (0.4), A 3 (2.5) | 1.5 |" in page  # where we lose it stays
     assert "- W, without C: not installed." in page
     assert "- The limit of run: the bare loop." in page and "- run, 8x8, 1 thread(s): a note." in page
@@ -274,7 +349,8 @@ def test_the_page_is_what_the_rows_say(report) -> None:
     rows = report.load()
     if not rows:
         pytest.skip("no rows are stored: make bench")
-    assert report.table(rows) in report.PAGE.read_text(encoding="utf-8"), "docs/benchmarks.md is not of these rows"
+    page = report.PAGE.read_text(encoding="utf-8")
+    assert report.table(rows) in page and report.goals(rows) in page, "docs/benchmarks.md is not of these rows"
     needed = {
         "task",
         "size",
