@@ -12,7 +12,6 @@ from torch import Tensor
 from companion.kernels import unwatched
 from companion.kernels.frames import cascade
 from companion.kernels.shrinkage import Rule, shrinkage
-from companion.operators.checks import check_finite
 from companion.operators.frames import FrameletTransform
 
 
@@ -33,7 +32,6 @@ def one_pass(u: Tensor, W: FrameletTransform, S: Any, dual: FrameletTransform) -
     if not unwatched(u, *thresholds) or any(v.ndim and v.shape != shape for v in thresholds):
         return None
     W._check(u, "u", W.dim)
-    check_finite(u, "u")
     form = cascade(W, u)
     back = form if dual is W else cascade(dual, u)
     if form is None or back is None:

@@ -35,7 +35,7 @@ def flipped(b, s, T, k, q):
 @part
 def merge_lines(o, d, starts, apart, i, lines, size, g, b, at, w):
     """o = sum_{e, k} q_e[k] d_e[i - s k], of lines `size` long; d_e starts at d[starts[e apart]]."""
-    c = 0
+    c = np.int64(0)  # not the literal 0, for which numba would compile anew
     for e in range(b.R):
         for h in range(e * b.most, e * b.most + b.n[e]):
             v = i - g.s * b.k[h]
@@ -43,7 +43,7 @@ def merge_lines(o, d, starts, apart, i, lines, size, g, b, at, w):
             w[c] = b.sign[e] * b.q[h] if mirrored(v, lines, g.reflect) else b.q[h]
             c += 1
     for a in range(0, size, g.W):
-        combine(row(o, a), row(d, a), 1, at, w, c, g.W)
+        combine(row(o, a), row(d, a), np.int64(1), at, w, c, g.W)
 
 
 @loop
@@ -80,6 +80,8 @@ def merge(d, low, out, where, g, bank, delta, order, first, last):
                 merge_lines(t, x, row(starts, f), across.R, i, g.H, g.W, g, down, row(at, 0), row(w, 0))
                 extend(t, reach, g.W, g.reflect, across.sign[f])
             o = row(out, ((b * g.N + n) * g.H + i) * g.W)
-            combine(row(made, 0) if g.past else o, row(rows, pad), 1, row(along, 0), row(weights, 0), taps, g.W)
+            combine(
+                row(made, 0) if g.past else o, row(rows, pad), np.int64(1), row(along, 0), row(weights, 0), taps, g.W
+            )
             if g.past:
                 stream(o, row(made, 0), g.W)

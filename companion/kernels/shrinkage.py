@@ -77,7 +77,7 @@ def place(i, k, s, M):
 @part
 def merge_ring(o, ring, M, size, i, lines, g, b, at, w, made, past):
     """o = sum_{e, k} q_e[k] g_e[i - s k] of lines `size` long; line v of all g_e stands in a ring of M."""
-    c = 0
+    c = np.int64(0)  # not the literal 0, for which numba would compile anew
     for e in range(b.R):
         for h in range(e * b.most, e * b.most + b.n[e]):
             at[c] = place(i, b.k[h], g.s, M) * b.R + e
@@ -89,23 +89,15 @@ def merge_ring(o, ring, M, size, i, lines, g, b, at, w, made, past):
             stream(row(o, a), made, g.W)
 
 
-@loop
-def merge_row(o, d, T, reach, g, b, k, q, taps):
-    """o = sum_{f, k} q_f[k] d_f[. - s k], of rows T apart, by the `flipped` taps of the bank b."""
-    for f in range(b.R):
-        extend(row(d, f * T), reach, g.W, g.reflect, b.sign[f])
-    combine(o, d, 1, k, q, taps, g.W)
-
-
-@loop
+@part
 def step_rows(o, x, z, own, g, banks, order, rule, lam, mu, tiny, first, last, past):
     """Rows order[first:last] of W~^T S(W x), x a plane; where own, z in place of the average. lam is for this plane."""
     down, across, up, back = banks
     reach, M = g.s * max(across.hi, -across.lo, back.hi, -back.lo), up.hi - up.lo + 1
-    pad, F, together, like = aligned(reach), across.R, rule == 4, lam.dtype
+    pad, F, like = aligned(reach), across.R, lam.dtype
     T, room = g.W + 2 * pad, max(down.R * down.most, across.R * across.most, up.R * up.most, back.R * back.most)
     t, made, ring = np.empty(T, like), np.empty(g.W, like), np.empty(M * down.R * g.W, like)
-    rows = np.empty((down.R if together else 1) * F * T, like)
+    rows = np.empty(down.R * F * T, like)
     at, along = np.empty(room, np.int64), np.empty(room, np.int64)
     w, weights = np.empty(room, like), np.empty(room, like)
     taps = flipped(back, g.s, T, row(along, 0), row(weights, 0))
@@ -119,25 +111,25 @@ def step_rows(o, x, z, own, g, banks, order, rule, lam, mu, tiny, first, last, p
             held[slot], h = v, wrap(v, g.H, g.reflect)
             for e in range(down.R):
                 split_lines(row(t, pad), x, h, g.H, g.W, g, down, e, row(at, 0))
-                extend(row(t, pad), reach, g.W, g.reflect, 1)
+                extend(row(t, pad), reach, g.W, g.reflect, like.type(1))
                 for f in range(F):
                     p = e * F + f
-                    y = row(rows, (p if together else f) * T + pad)
+                    y = row(rows, p * T + pad)
                     if own and p == 0:
                         for j in range(g.W):
                             y[j] = z[h * g.W + j]
                     else:
                         correlate(y, row(t, pad), g.s, across, f, g.W)
-                        if not together and lam[p] > 0:
+                        if rule < 4 and lam[p] > 0:
                             shrink(y, g.W, rule, lam[p], mu[p], tiny)
-                if not together:
-                    a = row(ring, (slot * down.R + e) * g.W)
-                    merge_row(a, row(rows, pad), T, reach, g, back, row(along, 0), row(weights, 0), taps)
-            if together:
+            if rule == 4:
                 shrink_together(row(rows, pad), T, down.R * F * T, T, g.W, lam[0], row(t, pad), tiny)
-                for e in range(down.R):
-                    a, y = row(ring, (slot * down.R + e) * g.W), row(rows, e * F * T + pad)
-                    merge_row(a, y, T, reach, g, back, row(along, 0), row(weights, 0), taps)
+            for e in range(down.R):
+                y = row(rows, e * F * T + pad)
+                for f in range(F):
+                    extend(row(y, f * T), reach, g.W, g.reflect, back.sign[f])
+                a = row(ring, (slot * down.R + e) * g.W)
+                combine(a, y, np.int64(1), row(along, 0), row(weights, 0), taps, g.W)
         merge_ring(row(o, i * g.W), row(ring, 0), M, g.W, i, g.H, g, up, row(at, 0), row(w, 0), row(made, 0), past)
 
 
@@ -202,7 +194,7 @@ def average(u, out, g, bank, delta, order, first, last):
             x, o, top, end = row(plane, 0), row(out, base + c * size), 0, g.H
         for i in range(top, end):
             split_lines(row(t, pad), x, i, g.H, g.W, g, down, 0, row(at, 0))
-            extend(row(t, pad), reach, g.W, g.reflect, 1)
+            extend(row(t, pad), reach, g.W, g.reflect, u.dtype.type(1))
             correlate(row(o, i * g.W), row(t, pad), g.s, across, 0, g.W)
 
 

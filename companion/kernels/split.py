@@ -52,7 +52,7 @@ def split(u, out, low, where, g, bank, delta, order, first, last):
             for i in range(top, end):
                 for h in range(down.R):
                     split_lines(row(t, pad), x, i, g.H, g.W, g, down, h, row(at, 0))
-                    extend(row(t, pad), reach, g.W, g.reflect, 1)
+                    extend(row(t, pad), reach, g.W, g.reflect, u.dtype.type(1))
                     for f in range(across.R):
                         p = where[(e * down.R + h) * across.R + f]
                         o, past = row(out, start(p, b, n, g, low) + i * g.W), g.past and p >= 0

@@ -39,9 +39,9 @@ def check_kind(u: Tensor, name: str, rank: int, device: torch.device | None = No
         )
 
 
-def check_finite(u: Tensor, name: str, image: Tensor | None = None) -> None:
+def check_finite(u: Tensor, name: str, image: Tensor | None = None) -> Tensor:
     """Raise if u has NaN or infinite entries, where that is cheap: by its sum, or by that of a smaller `image` of u
-    that is not finite where u is not.
+    that is not finite where u is not. Returns the image, or u.
     """
     # On a GPU the test would stall the stream, and under torch.compile break the graph: there NaN passes through.
     asked = u if image is None else image
@@ -52,3 +52,4 @@ def check_finite(u: Tensor, name: str, image: Tensor | None = None) -> None:
                 f"{name} must be finite; {bad} of its {u.numel()} entries are NaN or infinite. "
                 "A mask marks unknown pixels."
             )
+    return asked

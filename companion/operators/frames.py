@@ -26,7 +26,7 @@ from torch import Tensor
 
 from companion.kernels.frames import analysis, cascade, synthesis
 from companion.operators.banks import TOLERANCE, Bank, check_bank, check_reflection, check_sizes, extension_residual
-from companion.operators.checks import check_finite, check_kind
+from companion.operators.checks import check_finite, check_kind, check_picture
 from companion.operators.filters import Filter, tensor_product
 from companion.operators.grid import check_boundary, correlate, correlate_adjoint
 from companion.operators.linear import LinearOperator, check_rho
@@ -90,10 +90,8 @@ class FrameletTransform(LinearOperator):
         self.dual_bank: Bank | None = tuple(dual) if dual is not None else None
         self.tight = dual is None or extension_residual(bank)[0] <= TOLERANCE
         self.separable = bank[0].ndim == 1
-        longest = [max(q.taps.shape[axis % q.ndim] for q in bank) for axis in range(dim)]
-        self._reach = [(n - 1) * 2 ** (levels - 1) + 1 for n in longest]  # samples of the dilated filters
-        r = range(len(bank))
-        indices = itertools.product(r, repeat=dim if self.separable else 1)
+        self._reach = [max(q.taps.shape[i % q.ndim] - 1 for q in bank) * 2 ** (levels - 1) + 1 for i in range(dim)]
+        indices = itertools.product(range(len(bank)), repeat=dim if self.separable else 1)
         self.indices = sorted(indices, key=lambda index: (sum(index), [-i for i in index]))
         self.bands: tuple[Band, ...] = (
             Band(self.indices[0], levels - 1),
@@ -107,7 +105,6 @@ class FrameletTransform(LinearOperator):
     def forward(self, u: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """W u: the cascade (2.2), (*batch, *space) -> (*batch, band, *space)."""
         self._check(u, "u", self.dim)
-        check_finite(u, "u")
         if form := cascade(self, u):
             return analysis(u, form)
         a, high = u, []
@@ -119,16 +116,14 @@ class FrameletTransform(LinearOperator):
 
     def adjoint(self, f: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """W^T d: the cascade backwards, (*batch, band, *space) -> (*batch, *space)."""
-        self._check(f, "d", self.dim + 1)
+        self._check(f, "d", self.dim + 1, check_kind)
         if f.shape[-self.dim - 1] != len(self.bands):
             raise ValueError(
                 f"W^T takes the {len(self.bands)} bands of W = {self}, on axis -{self.dim + 1}; the coefficients have "
                 f"{f.shape[-self.dim - 1]}, of another transform. Compare the orders and levels."
             )
         if form := cascade(self, f.select(-self.dim - 1, 0)):
-            u = synthesis(f, form)
-            check_finite(f, "d", image=u)
-            return u
+            return check_finite(f, "d", image=synthesis(f, form))
         check_finite(f, "d")
         a, *high = f.unbind(-self.dim - 1)
         r = len(self.indices) - 1
@@ -251,8 +246,8 @@ class FrameletTransform(LinearOperator):
         size = f"{len(self.bank)} filters, {self.levels} levels, dim={self.dim}"
         return f"FrameletTransform({size}, {self.boundary}, {'tight' if self.tight else 'with a dual'})"
 
-    def _check(self, u: Tensor, name: str, rank: int) -> None:
-        check_kind(u, name, rank, self.device)
+    def _check(self, u: Tensor, name: str, rank: int, check: Callable[..., None] = check_picture) -> None:
+        check(u, name, rank, self.device)
         for axis, (n, reach) in enumerate(zip(u.shape[-self.dim :], self._reach, strict=True)):
             if n < reach:
                 raise ValueError(
