@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from companion import FISTA, PDHG, ROF, FastROF, Gradient, haar_gradient, rof_dual, run
+from companion import FISTA, PDHG, ROF, Blur, FastROF, Gradient, SplitBregman, haar_gradient, rof_dual, run, tv
 from companion.kernels import available, differences, use
 
 BORDERS = pytest.mark.parametrize("boundary", ["reflect", "periodic"])
@@ -74,6 +74,28 @@ def test_threads_share_the_rows(threads: int, monkeypatch: pytest.MonkeyPatch) -
             expected = run(step, f, k=4).x
         with use(True):
             torch.testing.assert_close(run(step, f, k=4).x.p, expected.p)
+
+
+@with_loops
+@BORDERS
+@pytest.mark.parametrize(("dtype", "tol"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_the_loop_of_split_bregman_is_its_step(boundary: str, dtype: torch.dtype, tol: float) -> None:
+    """Deblurring; also after the data, which are kept, have changed."""
+    blur = Blur(torch.tensor([[0.5, 0.3, 0.2]]).to(dtype))
+    for shape in [(1, 3), (5, 6), (2, 3, 7, 4)]:
+        f = random(*shape).to(dtype)
+        step = SplitBregman(tv(blur, f, 0.1, Gradient(boundary=boundary)))
+        for _ in range(2):
+            s = step.start(f)._replace(b=torch.randn_like(step.start(f).b))
+            with use(False):
+                expected = step(step(s))
+            with use(True):
+                out = step(step(s))
+            for ours, readable in zip(out, expected, strict=True):
+                torch.testing.assert_close(ours, readable, rtol=0, atol=tol)
+            before = step(s).x
+            step.problem.E.f.mul_(2)
+            assert torch.dist(step(s).x, before) > 0.1
 
 
 def test_it_is_fista_for_the_dual() -> None:

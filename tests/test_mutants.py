@@ -167,19 +167,21 @@ MUTANTS = [
     ),
     # kernels: differences
     Mutant(
-        "the loop of the diffusion takes the pixel's own g for the edge on its left",
+        "the loop of the diffusion forgets the flux that the last pixel of a row hands down",
         "kernels/diffusion.py",
-        {"+ left_c[j] * (left[j] - here[j])": "+ here_c[j] * (left[j] - here[j])"},
+        {"    up[end] = down\n": ""},
         "tests/test_kernels_diffusion.py::test_the_loop_is_the_scheme_written_out",
     ),
     Mutant(
-        "the loop of the dual forgets the row above after its first",
+        "a block goes its steps with too few planes beside it",
+        "kernels/blocks.py",
+        {"max(first - k, 0), min(last + k, A)": "max(first - k + 1, 0), min(last + k, A)"},
+        "tests/test_kernels_diffusion.py::test_many_steps_block_by_block",
+    ),
+    Mutant(
+        "the loop of the dual takes its own row for the one above",
         "kernels/dual.py",
-        {
-            "old[n], k, beta)\n            decode(u[there], f[n, k], q[there], q[here, 0],": (
-                "old[n], k, beta)\n            decode(u[there], f[n, k], q[there], before[0],"
-            )
-        },
+        {"q[m + (d - 1) * H], q[m], q[there * d * H + r], share": "q[m + (d - 1) * H], q[m], q[m], share"},
         "tests/test_fast_rof.py::test_the_loop_is_the_step",
     ),
     # kernels: frames

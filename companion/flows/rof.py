@@ -100,7 +100,7 @@ class FastROF(nn.Module):
         return self._measure(s)[0]
 
     def certified(self, tol: float, every: int = 10) -> Callable[[Ascent, Ascent], bool]:
-        """A rule for `run(until=)`: gap <= tol * objective for every picture, measured after multiples of `every` steps.
+        """A rule for `run(until=)`: gap <= tol * objective for every picture, measured at multiples of `every` steps.
 
         While the gap is far from its goal it is measured less often: next where k^{-3} would have brought it there, but
         not beyond 2 k. It falls about like k^{-2}, so that it is measured too early, if anything.

@@ -56,6 +56,13 @@ def climb(q: Any, u: Any, ahead: Any, tau: Any) -> None:
 
 
 @part
+def differ_from(q: Any, b: Any, u: Any, ahead: Any) -> None:
+    """q = b + (ahead - u)."""
+    for j in range(q.size):
+        q[j] = b[j] + (ahead[j] - u[j])
+
+
+@part
 def cut_pair(a: Any, b: Any, x: Any, y: Any, radius: Any) -> None:
     """(a, b) = (x, y), its lengths cut to the radius."""
     for j in range(x.size):
@@ -169,7 +176,7 @@ def measure_planes(
     W, none, share = f.shape[1], f.dtype.type(0), f.dtype.type(1) / w
     q, u, size = np.empty((2 * d * H, W), f.dtype), np.empty((2 * H, W + 1), f.dtype), np.empty(W)
     for t in range(start, stop):
-        n, i = t // A, t % A
+        i = t % A
         arrive(q, u, f, p, p, d, A, H, t, t == start or i == 0, none, share, periodic)
         here, there = i % 2, 1 - i % 2
         length, product, misfit = 0.0, 0.0, 0.0
@@ -186,6 +193,29 @@ def measure_planes(
                 z = np.float64(x[j]) - np.float64(y[j])
                 misfit += z * z
         out[t, 0], out[t, 1] = radius * length - product, radius * length + w / 2 * misfit
+
+
+@loop
+def split_rows(
+    x: Any, b: Any, near: Any, rest: Any, A: Any, radius: Any, periodic: Any, start: Any, stop: Any
+) -> None:  # fmt: skip
+    """rest = P(b + D x), near = b + D x - rest: of pictures x (N A, W) the rows start <= n A + i < stop; b, near and
+    rest are (2 N A, W).
+    """
+    W = x.shape[1]
+    u = np.empty(W + 1, x.dtype)
+    for t in range(start, stop):
+        n, i = t // A, t % A
+        u[:W] = x[t]
+        u[W] = x[t, 0] if periodic else x[t, W - 1]
+        m, below = t + n * A, n * A + ((i + 1) % A if periodic else min(i + 1, A - 1))
+        differ_from(near[m], b[m], u, x[below])
+        differ_from(near[m + A], b[m + A], u, u[1:])
+        cut_pair(rest[m], rest[m + A], near[m], near[m + A], radius)
+        for c in range(2):
+            y, z = near[m + c * A], rest[m + c * A]
+            for j in range(W):
+                y[j] -= z[j]
 
 
 def measure(
@@ -210,3 +240,14 @@ def ascend(
     numbers = (fields[0].dtype.type(number) for number in (beta, tau, share, radius))
     over(ascend_planes, math.prod(f.shape[:-dim]) * A, f.numel(), *fields, dim, A, H, *numbers, isotropic, periodic)
     return out
+
+
+def split(x: Tensor, b: Tensor, radius: float, periodic: bool) -> tuple[Tensor, Tensor]:
+    """(v - P v, P v), v = b + D x: the shrinkage of every length |v[n]| by the radius, and what it takes away; pictures
+    x (*batch, H, W), no derivative.
+    """
+    A, W = x.shape[-2:]
+    near, rest = b.new_empty(b.shape), b.new_empty(b.shape)
+    fields = [array(v).reshape(-1, W) for v in (x, b)] + [v.view(-1, W).numpy() for v in (near, rest)]
+    over(split_rows, len(fields[0]), x.numel(), *fields, A, fields[0].dtype.type(radius), periodic)
+    return near, rest
