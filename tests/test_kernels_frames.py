@@ -1,9 +1,12 @@
 """The fused loops of W, W^T and W~^T S(W u): equal to the readable forms, in values and derivatives, wherever taken."""
 
 import inspect
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -376,3 +379,28 @@ def test_without_numba_the_readable_form_is_taken() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False False True\ntorch.Size([200, 200])\n"
+
+
+def test_a_kept_loop_is_as_old_as_what_it_calls(tmp_path: Path) -> None:
+    """numba keeps split.py's loop with a copy of rows.py's inside: a new rows.py makes both anew."""
+    shutil.copytree(
+        Path(kernels.__file__).parents[1], tmp_path / "companion", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    code = (
+        "import torch\nfrom companion import *\nfrom companion import kernels\n"
+        "with kernels.use(True):\n    print(float(FrameletTransform(bspline(1))(torch.ones(8, 8))[0].mean()))\n"
+    )
+
+    def answer() -> float:
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
+        )
+        return float(done.stdout)
+
+    env = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "kept")}
+    assert answer() == 1
+    rows = tmp_path / "companion" / "kernels" / "rows.py"
+    text = rows.read_text()
+    assert "o[j] = qa * x[a + j] + qb * x[b + j]\n" in text
+    rows.write_text(text.replace("o[j] = qa * x[a + j] + qb * x[b + j]\n", "o[j] = qa * x[a + j]\n"))
+    assert answer() == 0.25

@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, cached_property
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -92,6 +93,14 @@ def unwatched(*tensors: Tensor) -> bool:
     )
 
 
+@cache
+def _stamp() -> tuple[Any, ...]:
+    """When the files of this folder were written. A kept loop holds copies of loops of other files, so it is as old as
+    the youngest of them; numba looks at its own file alone.
+    """
+    return tuple((file.name, file.stat().st_mtime_ns) for file in sorted(Path(__file__).parent.glob("*.py")))
+
+
 class Loop:
     """f(arrays, numbers), compiled by numba at its first call and kept beside its file for the next process.
 
@@ -117,9 +126,11 @@ class Loop:
         if self.inlined:
             return numba.njit(inline="always", **options)(g)
         try:
-            return numba.njit(cache=True, **options)(g)
+            kept = numba.njit(cache=True, **options)(g)
         except RuntimeError:  # no folder to keep it in
             return numba.njit(**options)(g)
+        kept._cache._cache_file._source_stamp = _stamp()
+        return kept
 
     def __call__(self, *args: Any) -> Any:
         return self.compiled(*args)

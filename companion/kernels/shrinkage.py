@@ -3,7 +3,8 @@ r"""W~^T S(W u) in one pass: the bands live for as long as their row is in the c
 For a row of the picture the loop makes the rows of all bands, shrinks them, and combines them along the row into g_e,
 one for each filter down the columns. The last few g_e stay in a ring, from which a row of the result is
 sum_{e, k} q~_e[k] g_e[i - s k]. With more levels, T_l u = Q~_0^T T_{l+1}(Q_0 u) + sum_{e > 0} Q~_e^T S(Q_e u): the
-average goes down a level, comes back shrunk, and its rows stand in for those of the average.
+average goes down a level, comes back shrunk, and its rows stand in for those of the average. A volume has a ring of
+planes about the same step on planes.
 
 Paper: (4.4), (4.5).  Notebook: none, a kernel is invisible to a lesson.
 """
