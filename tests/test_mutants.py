@@ -192,9 +192,9 @@ MUTANTS = [
         KERNEL_FRAMES + "test_the_loops_are_the_cascade",
     ),
     Mutant(
-        "the ring of planes forgets of which volume they are",
+        "the planes of a volume shrink by the thresholds of the first",
         "kernels/shrinkage.py",
-        {"mark = v + 3 * b * g.N": "mark = v"},
+        {"lam[c:], mu[c:]": "lam, mu"},
         KERNEL_FRAMES + "test_one_pass_is_the_composition",
     ),
     # filters
