@@ -1,5 +1,6 @@
 """Block by block is the whole: u^{k+1} = F(u^k) on a Dask array against `run` in memory, for every border and cut."""
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +32,12 @@ from companion import (
     spline_gradient,
 )
 from companion.flows.diffusion import Diffusion
+from companion.lab import stored
 from companion.lab.halo import Halo, OnDisk, over_blocks, reach
 
 da = pytest.importorskip("dask.array")
 g = Exponential(0.2)
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def shrinkage(order: int, levels: int, dim: int, boundary: str, S=Soft) -> Shrinkage:
@@ -222,3 +225,18 @@ def test_maps_that_blocks_cannot_take():
 
 def test_reach_of_a_plain_diffusion():
     assert reach(Diffusion(g, sigma=0.5)) == Halo(3, 2, "reflect")  # 1 + ceil(4 sigma)
+
+
+def test_the_page_shows_what_is_stored():
+    """docs/scale.md has the tables of experiments/results/volumes.json, word for word, and its volume did not fit."""
+    pytest.importorskip("distributed")
+    spec = importlib.util.spec_from_file_location("volumes", ROOT / "experiments" / "volumes.py")
+    assert spec is not None and spec.loader is not None
+    volumes = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(volumes)
+    results = stored("volumes")
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    assert all(table in page for table in volumes.tables(results))
+    rows = results["volumes"]
+    assert rows["MB"] > 2 * 1074 > 2 * rows["2 workers"]["peak MB of a worker"]  # 1074 MB are the 1 GiB of a worker
+    assert all(rows[name]["largest difference to memory"] < 1e-6 for name in volumes.maps())
