@@ -2,8 +2,9 @@
 
     scikit-image  radon (circle=False) and iradon (filter_name=None): it interpolates where A integrates over strips, so
                   results agree to the discretisation: 5 % for A u at its own positions, 5 % of the angle for A^T f
-    astra         its strip model, which is ours; the convention of its angles is found by trying. On a GPU its "cuda"
-                  projector, which interpolates
+    astra         its strip model, which is ours; the convention of its angles is found by trying. Its float32 areas are
+                  4e-4 of the largest value off at 512 x 512, near the axes, 3e-5 in the median over the angles, where
+                  ours are 5e-7 off float64: compared to 1e-3, where another convention is 0.3 away
 
 Our own adjoint is checked first: <A u, f> = <u, A^T f>. The limit is a copy of the larger one of picture and sinogram,
 which says little here: the sparse matrix, many times as large, is read too.
@@ -23,7 +24,7 @@ from benchmarks.harness import Call, Case, Peer, Size, Task, difference
 from benchmarks.readable import readable
 from companion import Radon
 
-ANGLES = 180
+ANGLES, AREAS = 180, "compared to 1e-3, its areas being rounded near the axes"
 
 
 def setting(size: Size, dtype: torch.dtype, device: torch.device) -> tuple[Radon, Tensor, Tensor]:
@@ -66,7 +67,9 @@ def projection(size: Size, dtype: torch.dtype, device: torch.device) -> Case:
     if device.type == "cpu":
         note = "interpolates where A integrates"
         peers["scikit-image"] = Peer(skimage, "skimage", apart=lambda a, b: 2e-3 * at_their_places(a, b), note=note)
-        peers["astra"] = Peer(lambda: astra(A, u, f)[0], "astra", read=lambda data: A.h * data)
+        peers["astra"] = Peer(
+            lambda: astra(A, u, f)[0], "astra", apart=lambda a, b: difference(a, A.h * b) / 10, note=AREAS
+        )
     larger = max(u.numel(), f.numel()) * u.element_size()
     # of 1e-4 allowed, scikit-image's 5 % counts 2e-3 fold
     return Case(lambda: A(u), larger, peers | readable(lambda: A(u)), tolerance=1e-4)
@@ -92,7 +95,9 @@ def back_projection(size: Size, dtype: torch.dtype, device: torch.device) -> Cas
     if device.type == "cpu":
         note = "interpolates where A integrates"
         peers["scikit-image"] = Peer(skimage, "skimage", apart=lambda a, b: 2e-3 * angle(a, b), note=note)
-        peers["astra"] = Peer(lambda: astra(A, u, f)[1], "astra", read=lambda picture: A.h * picture)
+        peers["astra"] = Peer(
+            lambda: astra(A, u, f)[1], "astra", apart=lambda a, b: difference(a, A.h * b) / 10, note=AREAS
+        )
     larger = max(u.numel(), f.numel()) * u.element_size()
     return Case(lambda: A.T(f), larger, peers | readable(lambda: A.T(f)), tolerance=1e-4)
 
@@ -115,7 +120,7 @@ def astra(A: Radon, u: Tensor, f: Tensor) -> tuple[Call, Call]:
             toolbox.data2d.delete(name)
             return data
 
-        if difference(f, A.h * forward()) < 1e-4:
+        if difference(f, A.h * forward()) < 1e-3:
             data = f.numpy()
 
             def backward(projector: Any = projector, data: np.ndarray = data) -> np.ndarray:
