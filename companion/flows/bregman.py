@@ -68,7 +68,6 @@ class SplitBregman(Solver):
             rho *= 1.0 if isinstance(E.A, Identity) else 0.3  # measured, as the ratio was
         rho = penalty(problem) if rho is None else check_step(self.name, "rho", rho)
         self.register_buffer("rho", number(rho))
-        self._kept: Any = None
         self.solve = normal_solver(E.A, problem.K, E.weight, rho, E.domain(), tol)
 
     def start(self, u0: Tensor) -> Split:
@@ -83,21 +82,13 @@ class SplitBregman(Solver):
 
     def forward(self, s: Split) -> Split:
         R, K = self.problem.R, self.problem.K
-        x = self.solve(self._data().to(s.x.dtype) + self.rho * K.adjoint(s.d - s.b), s.x, self.rho)
+        data = self.problem.E.weight * self.problem.E.domain().to(s.x.dtype)
+        x = self.solve(data + self.rho * K.adjoint(s.d - s.b), s.x, self.rho)
         if type(K) is Gradient and K.dim == 2 and type(R) is GroupL1 and taken(x, s.b) and unwatched(x, s.b, self.rho):
             return Split(x, *split(x, s.b, float(R.lam / self.rho), K.boundary == "periodic"))  # v = s.b + K x
         Kx = K(x)
         d = R.prox(Kx + s.b, 1 / self.rho)
         return Split(x, d, s.b + Kx - d)
-
-    def _data(self) -> Tensor:
-        """w A^T f, kept while f is the same and nobody asks for derivatives."""
-        E = self.problem.E
-        if not unwatched(E.f, *E.A.parameters()) or E.f.is_inference():
-            return E.weight * E.domain()
-        if self._kept is None or self._kept[0] is not E.f or self._kept[1:3] != (E.f._version, E.A):
-            self._kept = E.f, E.f._version, E.A, E.weight * E.domain()
-        return self._kept[3]
 
 
 class LaggedDiffusivity(Solver):
