@@ -51,8 +51,8 @@ def reach(step: Any) -> Halo:
     r"""The least width w such that one step is exact inside a block that is w pixels wider on each side.
 
     Shrinkage            (4.5): that of W~^T W, (p - 1)(2^L - 1) for a tight frame of L levels and filters of p taps
-    PeronaMalik, Heat    (3.3): that of grad^T grad, 1 for forward differences; sigma > 0 adds the radius ceil(4 sigma/h)
-                         of the Gaussian's taps. Diffusion and TVFlow (without data) likewise
+    PeronaMalik, Heat    (3.3): that of grad^T grad, 1 for forward differences; sigma > 0 adds the Gaussian's radius,
+                         ceil(4 sigma/h). Diffusion and TVFlow (without data) likewise
     Euler, Heun, RK4     once, twice and four times that of their field
 
     Raises TypeError for a map whose reach is not known, ValueError for one that holds data of the whole picture.
