@@ -18,7 +18,7 @@ torch=${TORCH:-$(grep -s '^torch==' constraints.txt || echo torch)}
     {
         "$fresh/venv/bin/python" -m pip freeze --exclude-editable | grep -v -E '^(nvidia|cuda|triton)' | sed 's/+cpu$//'
         grep -i -E "^($peers)==" constraints.txt
-    } | sort -f -u
+    } | sort -f -u -t= -k1,1
 } >"$fresh/constraints.txt"
 cp "$fresh/constraints.txt" constraints.txt
 echo "constraints.txt: $(grep -c == constraints.txt) pins"
