@@ -22,7 +22,6 @@ from types import FunctionType
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from companion.kernels import Loop, loop, primitive
@@ -248,8 +247,9 @@ def diffuse(
     numbers = [x.dtype.type(number) for number in (keep, dt / h**2, 1 / h**2, float(a), float(b))]
     steps = stepper(g, dim)
     if k > 1:
-        many = repeat(lambda y, z: steps(y, y, z, *numbers, periodic, 0, y.shape[1]), x, k, periodic)
-        return torch.from_numpy(many.reshape(u.shape))
+        pictures = u.detach().reshape(n, *space)
+        many = repeat(lambda y, z: steps(y, y, z, *numbers, periodic, 0, y.shape[1]), pictures, k, periodic)
+        return many.view(u.shape)
     y, out = x if v is u else array(v).reshape(n, *space), u.new_empty(u.shape)
     over(steps, n * space[0], u.numel(), x, y, out.numpy().reshape(n, *space), *numbers, periodic)
     return out
