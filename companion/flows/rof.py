@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from companion.energies.variation import ROF, AnyGradient
 from companion.flows.momentum import nesterov
-from companion.kernels import taken, unwatched
+from companion.kernels import gpu, taken, unwatched
 from companion.kernels.dual import ascend, measure
 from companion.operators.differences import Gradient
 
@@ -73,6 +73,7 @@ class FastROF(nn.Module):
         """u(p) = f - K^T p / h^d."""
         return self.problem.primal(s.p)
 
+    @gpu.compiled
     def forward(self, s: Ascent) -> Ascent:
         f = self._data(s.p)
         if (grid := self._grid(f, s.p, s.old)) is not None:
