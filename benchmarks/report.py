@@ -214,7 +214,7 @@ def draw(rows: Sequence[Row], path: Path) -> bool:
         points = [
             (row["peers_min"][name] / row["limit_min_s"], i) for i, row in enumerate(rows) if name in row["peers"]
         ]
-        axis.plot(*zip(*points, strict=True), "osD^v<>ph*"[n % 10], mfc="none", ms=4, label=name)
+        axis.plot(*zip(*points, strict=True), "osD^v<>ph*X"[n % 11], mfc="none", ms=4, label=name)
     axis.axvline(1, color="0.6", lw=1)
     axis.set(xscale="log", xlabel="time / time of the limit (minima)", ylim=(len(rows) - 0.5, -0.5))
     labels = [f"{row['task']}, {row['size']}, {row['threads']} th." for row in rows]

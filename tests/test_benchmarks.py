@@ -248,7 +248,7 @@ def test_a_goal_reads_its_number_off_the_rows_that_it_asks(goals, monkeypatch) -
     assert ratio["value"] == pytest.approx(2.0) and not ratio["reached"] and ratio["why"] == goals.NEAR
     peer = found["W, W^T: PyWavelets over ours >= 30", True]
     assert peer["value"] == pytest.approx(35) and peer["reached"] and peer["why"] == ""
-    memory = found["W, W^T: memory beside the result, pictures <= 1", True]
+    memory = found["W, W^T: memory beside the result, pictures <= 1.02", True]
     assert memory["value"] == pytest.approx(1e6 / (4 * 512 * 512)) and memory["reached"]
     assert len(found) == 4
 
