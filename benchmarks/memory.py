@@ -5,7 +5,7 @@ that of results which the loops keep for their next ones too, resets the kernel'
 again with the result kept. On a GPU it is torch's own count.
 The result's own size comes with it: peak / result is 1 where nothing but the result was ever there.
 
-    python -m benchmarks.memory "W, Haar, 1 level" 512x512 cpu
+    python -m benchmarks.memory "W, Haar, 1 level" 512x512 cpu 1
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 import benchmarks.goals
+from benchmarks.goals import number
 
 Row = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,11 +38,14 @@ another one its import ends in "operator torchvision::nms does not exist". `pip 
 - **of the limit**: our time over that of a copy of the bytes that must move (the larger one of what is read and what is
   written, once, into a buffer that is there already). W reads less than it writes: to move just its bytes takes 5/8 of
   that copy for Haar's W in the plane, 1/2 for many bands. Where the limit is something else it is said below.
-- **peers over ours**: above 1 we are faster; below 1 we lose, and the row stays.
+- **peers over ours**: above 1 we are faster; below 1 we lose, and the row stays. *readable form* and *PDHG* are this
+  package's; *rolls*, *FFT*, *convolutions*, *torch* and *numpy* are written here with those libraries; all others are
+  libraries, and "best library" means these last.
 - Results are compared before anything is timed: the same numbers, or for a minimisation an objective within the stated
   distance of the minimum, with as few iterations as reach it. What solves another problem is refused; whoever is
   refused or absent is named with the reason.
-- **memory**: what a call adds to a fresh process at its peak (`VmHWM`) over the size of its result, at best 1.
+- **memory**: what a call (of ROF and deblurring: ten iterations) adds to a fresh process at its peak (`VmHWM`) over the
+  size of its result, at best 1.
 """
 
 
@@ -94,11 +98,6 @@ def _rounded(value: Any) -> Any:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
-def number(ratio: float) -> str:
-    """Two digits, no exponent: 0.12, 3.4, 57, 1200."""
-    return f"{float(f'{ratio:.2g}'):g}" if ratio < 1e6 else f"{ratio:.0e}"
-
-
 def ratios(row: Row) -> tuple[str, str]:
     """What stands in the row: ours over the limit, and each peer over ours, "median (minimum)"; the slowest last."""
     limit = f"{number(row['ours_s'] / row['limit_s'])} ({number(row['ours_min_s'] / row['limit_min_s'])})"
@@ -143,7 +142,7 @@ def table(rows: Sequence[Row]) -> str:
         parts += [f"## {where}"] if where else []
         for family in dict.fromkeys(row["family"] for row in here):
             chosen = [row for row in here if row["family"] == family]
-            parts.append(f"### {family.capitalize()}")
+            parts.append("### " + {"rof": "ROF"}.get(family, family.capitalize()))
             lines = ["| task | size | threads | of the limit | peers over ours | memory |", "|---|---|---|---|---|---|"]
             for row in chosen:
                 said = (row["task"], row["size"], row["threads"], *ratios(row), memory(row))

@@ -104,8 +104,9 @@ class Diffusion(Field):
 
     @property
     def together(self) -> int:
-        """Twenty, where they are one pass."""
-        return 1 if self.sigma or not available() else 20
+        """Twenty, where a loop takes them in one pass."""
+        fused = kernels.beside(type(self)) and type(self.grad) is Gradient and self.grad.dim <= 3 and not self.sigma
+        return 20 if fused and available() and self.law() is not None else 1
 
     def euler(self, u: Float[Tensor, "*shape"], dt: float, k: int = 1) -> Float[Tensor, "*shape"]:
         """u <- u + dt F(u), k times, in one pass over memory where that is possible."""

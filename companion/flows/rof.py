@@ -110,7 +110,8 @@ class FastROF(nn.Module):
         """
         if not tol > 0 or every < 1:
             raise ValueError(
-                f"A gap is certified for tol > 0, looked at every >= 1 steps; got tol={tol}, every={every}."
+                f"A gap is certified for tol > 0, looked at every >= 1 steps; got tol={tol}, every={every}. "
+                "Take certified(1e-4), or run(k=) for a number of steps."
             )
         due = 0.0
 

@@ -29,7 +29,7 @@ def repeat(step: Callable[[Any, Any], None], u: Tensor, k: int, periodic: bool) 
     N, A = u.shape[:2]
     x, result, threads = array(u), empty(u.shape, u), torch.get_num_threads()
     out = result.numpy()
-    parts = -(-A // max(BLOCK // x[0, 0].nbytes, 4 * k))  # not more: the planes beside a block are computed twice
+    parts = -(-A // max(BLOCK // x[0, 0].nbytes, 4 * k))  # no thinner: the planes beside are computed twice
     if x.size >= ALONE:
         parts = max(parts, min(threads, A // k))
     edges = [A * i // parts for i in range(parts + 1)]

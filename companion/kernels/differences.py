@@ -1,7 +1,6 @@
 r"""D u = ((u[n + e_i] - u[n]) / h)_i and D^T p = sum_i (p_i[n - e_i] - p_i[n]) / h, row by row.   Sec. 3, (3.3)
 
-    gradient    D, D^T: the loops under operators/differences.py, which defines them
-    ascend      q = p + beta (p - p_old);  p <- P(q + tau D(f - D^T q)): a step of FGP, under flows/rof.py
+    gradient, gradient_adjoint    D and D^T, under operators/differences.py, which defines them
 
 A picture of one, two or three dimensions is one of three: an axis it does not have has one pixel, along which every
 difference is 0. So one loop does for all, and a thread takes a range of the first axis.
@@ -24,7 +23,7 @@ from torch import Tensor
 from companion.kernels import Loop, loop, parallel, unwatched
 
 LARGE = 2**20  # entries; below, one gradient alone saves less than its compilation costs
-ALONE = 2**19  # entries; below, a second thread costs more than it does
+ALONE = 2**19  # entries; below, a second thread costs more than it saves
 
 
 def array(u: Tensor) -> Any:

@@ -215,7 +215,9 @@ def steps_volume(
 
 
 def beside(kind: type) -> bool:
-    """Whether `law` stands for `forward`: one class defines both. Who writes another formula has no loop for it yet."""
+    """Whether `law` stands for `forward`: one class defines both. A subclass with a `forward` of
+    its own takes no loop until it has a `law` of its own.
+    """
     law, forward = (next(c for c in kind.__mro__ if name in vars(c)) for name in ("law", "forward"))
     return law is forward
 

@@ -1,9 +1,13 @@
 r"""p <- P(q + tau D(f - share D^T q)), q = p + beta (p - p_old): a step of FGP in one pass over memory.   (3.2)
 
-D are differences of neighbours, P cuts the length of p[n] (or each of its entries) to the radius. flows/rof.py defines
-the step. Pictures and fields come as lists of rows, f as (N A H, W) and p as (N d A H, W). Of q and of
-u = f - share D^T q a thread keeps two planes (of a picture, two rows), plane l in the place l mod 2. A row of u has one
-entry more, u[W]: what is right of u[W - 1], or u[W - 1] itself where D is 0.
+    ascend     this step, under flows/rof.py, which defines it
+    measure    its gap and objective, under flows/rof.py
+    split      (b + D x) shrunk by lengths: the second half of a step of split Bregman, under flows/bregman.py
+
+D are differences of neighbours, P cuts the length of p[n] (or each of its entries) to the radius. Pictures and fields
+come as lists of rows, f as (N A H, W) and p as (N d A H, W). Of q and of u = f - share D^T q a thread keeps two planes
+(of a picture, two rows), plane l in the place l mod 2. A row of u has one entry more, u[W]: what is right of u[W - 1],
+or u[W - 1] itself where D is 0.
 
 Paper: (3.1), (3.2).  Notebook: none.
 """

@@ -200,7 +200,7 @@ def average(u, out, g, bank, delta, order, first, last):
 
 
 def shrinkage(u: Tensor, form: Cascade, dual: Cascade, rule: Rule, lam: Tensor, mu: Tensor | None = None) -> Tensor:
-    """W~^T S(W u), (*batch, *space); without derivatives. Of volumes with Rule.ISOTROPIC alone it knows nothing.
+    """W~^T S(W u), (*batch, *space); without derivatives. Not for volumes with Rule.ISOTROPIC.
 
     form, dual  W and W~
     lam, mu     one number a band, or for Rule.ISOTROPIC one a level
