@@ -191,7 +191,7 @@ def run(
     watch(0, x)
     states = itertools.islice(iterate(step, x), 1, None if total is None else total + 1)
     orbit: Iterator[tuple[int, State]] = enumerate(states, 1)
-    if (leap := getattr(step, "together", 1)) > 1 and total is not None and not (until or record or keep):
+    if total is not None and not (until or record or keep) and (leap := _leap(step)) > 1:
         orbit = _leaps(step, x, leap, total)
     try:
         for m, new in _bar(orbit, total, progress):
@@ -212,6 +212,14 @@ def run(
     if keep:
         kept[n] = u.detach()
     return Trajectory(u, x, n, stopped, kept, {name: _curve(c) for name, c in curves.items()})
+
+
+def _leap(step: Any) -> int:
+    """How many steps `power` takes at once: 1 where its class is not that of the call, or where hooks look on."""
+    call = "forward" if isinstance(step, torch.nn.Module) else "__call__"
+    power, once = (next((c for c in type(step).__mro__ if name in vars(c)), None) for name in ("power", call))
+    hooks = getattr(step, "_forward_hooks", None) or getattr(step, "_forward_pre_hooks", None)
+    return 1 if power is None or power is not once or hooks else getattr(step, "together", 1)
 
 
 def _leaps(step: Any, x: State, leap: int, total: int) -> Iterator[tuple[int, State]]:

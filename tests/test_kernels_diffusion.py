@@ -180,15 +180,15 @@ def test_many_steps_block_by_block(boundary: str, threads: int, dim: int, monkey
     monkeypatch.setattr(blocks, "BLOCK", 1)
     monkeypatch.setattr(blocks, "ALONE", 0)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    F = PeronaMalik(Exponential(0.3), Gradient(1.0, dim, boundary))
+    F = PeronaMalik(Exponential(3.0), Gradient(1.0, dim, boundary))
     for A in (1, 2, 13, 50):
         u = random(2, A, *(3, 5)[: dim - 1])
         step = Euler(F, F.max_dt)
         with use(False):
-            expected = run(step, u, k=13).u
+            expected = run(step, u, k=5).u
         with use(True):
-            torch.testing.assert_close(step.power(u, 13), expected, rtol=1e-12, atol=1e-12)
-            torch.testing.assert_close(run(step, u, k=13).u, expected, rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(step.power(u, 5), expected, rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(run(step, u, k=5).u, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_an_unstable_run_ends_with_the_words_of_the_readable_form() -> None:

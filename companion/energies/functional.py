@@ -98,6 +98,8 @@ class LeastSquares(Functional):
 
     def domain(self) -> Tensor:
         """A^T f: a picture of the shape on which the functional acts."""
+        if not all(type(part).__module__.startswith("companion.") for part in self.A.modules()):
+            return self.A.adjoint(self.f)  # an operator from elsewhere may hold tensors that it does not register
         return self._domain(lambda: self.A.adjoint(self.f), self.f, *self.A.parameters(), *self.A.buffers(), key=self.A)
 
     def forward(self, v: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:

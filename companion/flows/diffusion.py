@@ -36,7 +36,7 @@ from torch import Tensor
 from companion.flows.conditions import check_diffusivity
 from companion.flows.diffusivities import Diffusivity, Regularised
 from companion.flows.field import Field
-from companion.kernels import available, taken, unwatched
+from companion.kernels import available, hooked, taken, unwatched
 from companion.kernels import diffusion as kernels
 from companion.operators.checks import check_picture
 from companion.operators.differences import Gradient
@@ -118,14 +118,13 @@ class Diffusion(Field):
         return super().euler(u, dt, k) if fused is None else fused
 
     def _fused(self, u: Tensor, keep: float, dt: float, k: int = 1) -> Tensor | None:
-        """keep u - dt grad^T(g(|grad u_sigma|^2) grad u) by a loop, where one may stand in for the readable form; for
-        sigma = 0, k times.
-        """
+        """keep u - dt grad^T(g(|grad u_sigma|^2) grad u) by a loop where one may stand in; for sigma = 0, k times."""
         D = self.grad
-        if type(D) is not Gradient or D.dim > 3 or not taken(u):
+        plain = type(D) is Gradient and type(self).diffusivity is Diffusion.diffusivity
+        if not plain or D.dim > 3 or not taken(u) or hooked(self, self.g, D):
             return None
         law = self.law()
-        if law is None or not unwatched(u, *(a for a in law[1:] if isinstance(a, Tensor))):
+        if law is None or not unwatched(u, *law[1:]) or max(map(float, law[1:])) > torch.finfo(u.dtype).max:
             return None
         check_picture(u, "u", D.dim)
         v = gaussian_smooth(u, self.sigma, D.h, D.dim, D.boundary)

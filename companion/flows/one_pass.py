@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from companion.kernels import unwatched
+from companion.kernels import hooked, unwatched
 from companion.kernels.frames import cascade
 from companion.kernels.shrinkage import Rule, shrinkage
 from companion.operators.frames import FrameletTransform
@@ -23,7 +23,8 @@ def one_pass(u: Tensor, W: FrameletTransform, S: Any, dual: FrameletTransform) -
     """
     rule = vars(type(S)).get("rule")  # not inherited: a subclass shrinks in its own way
     together = rule == Rule.ISOTROPIC
-    if rule is None or (together and W.dim == 3):
+    plain = type(W) is FrameletTransform and type(dual) is FrameletTransform and not hooked(W, S, dual)
+    if rule is None or not plain or (together and W.dim == 3):
         return None
     if together and (S.levels, S.dim, S.bands) != (W.levels, W.dim, len(W.bands)):
         return None

@@ -18,6 +18,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -39,6 +40,17 @@ _wanted: ContextVar[bool | None] = ContextVar("wanted", default=None)  # a choic
 def available() -> bool:
     """Whether numba is installed: `pip install companion[fast]`."""
     return importlib.util.find_spec("numba") is not None
+
+
+@cache
+def _loads() -> bool:
+    """Whether numba can be imported, too; said once where it cannot."""
+    try:
+        import numba  # noqa: F401
+    except Exception as error:  # such as numba for another numpy
+        warnings.warn(f"The readable forms are used, for numba fails: {error}", RuntimeWarning, stacklevel=4)
+        return False
+    return True
 
 
 @contextmanager
@@ -68,7 +80,8 @@ def taken(*tensors: Tensor, least: int = SMALLEST) -> bool:
     knows.
     """
     wanted = _wanted.get()
-    if wanted is False or not (wanted or tensors[0].numel() >= least) or not available():
+    size = tensors[0].numel()
+    if wanted is False or size == 0 or not (wanted or size >= least) or not (available() and _loads()):
         return False
     return not torch.compiler.is_compiling() and all(
         type(u) in (Tensor, torch.nn.Parameter)
@@ -82,15 +95,24 @@ def taken(*tensors: Tensor, least: int = SMALLEST) -> bool:
     )
 
 
-def unwatched(*tensors: Tensor) -> bool:
+def unwatched(*tensors: Any) -> bool:
     """Whether no derivative and no batching is asked for, by autograd or by a transform of torch.func: then a loop
     need not say how it is differentiated.
     """
     return not any(
         isinstance(u, Tensor)
-        and ((u.requires_grad and torch.is_grad_enabled()) or torch._C._functorch.is_functorch_wrapped_tensor(u))
+        and (
+            (u.requires_grad and torch.is_grad_enabled())
+            or torch._C._functorch.is_functorch_wrapped_tensor(u)
+            or torch.autograd.forward_ad.unpack_dual(u).tangent is not None
+        )
         for u in tensors
     )
+
+
+def hooked(*maps: Any) -> bool:
+    """Whether somebody looks on at one of these modules by a hook: then it is to be called."""
+    return any(getattr(f, "_forward_hooks", None) or getattr(f, "_forward_pre_hooks", None) for f in maps)
 
 
 @cache
@@ -108,8 +130,8 @@ class Loop:
     once. Sums may be reordered, NaN and infinity keep their meaning.
     """
 
-    def __init__(self, f: Callable[..., Any], inlined: bool = False):
-        self.f, self.inlined = inspect.unwrap(f), inlined
+    def __init__(self, f: Callable[..., Any], inlined: bool = False, kept: bool = True):
+        self.f, self.inlined, self.kept = inspect.unwrap(f), inlined, kept
         self.__doc__ = f.__doc__
 
     @cached_property
@@ -125,6 +147,8 @@ class Loop:
         options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc"}}
         if self.inlined:
             return numba.njit(inline="always", **options)(g)
+        if not self.kept:
+            return numba.njit(**options)(g)
         try:
             kept = numba.njit(cache=True, **options)(g)
         except RuntimeError:  # no folder to keep it in
@@ -166,12 +190,19 @@ def _pool(workers: int, process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, "kernels")
 
 
-def parallel(f: Loop | Callable[..., None], n: int, *args: Any) -> None:
-    """f(*args, start, stop) on consecutive parts of range(n), as many as torch has threads; waits for all of them."""
+def parallel(f: Loop | Callable[..., None], n: int, *args: Any, keep: tuple[Any, ...] = ()) -> None:
+    """f(*args, start, stop) on consecutive parts of range(n), as many as torch has threads; waits for all of them.
+
+    keep    what f reaches only by an address: it lives until every part is done, even if the wait is interrupted
+    """
     parts = max(1, min(n, torch.get_num_threads()))
     bounds = [n * i // parts for i in range(parts + 1)]
     compiled = f.compiled if isinstance(f, Loop) else f
-    waiting = [_pool(parts - 1, os.getpid()).submit(compiled, *args, *bounds[i : i + 2]) for i in range(1, parts)]
+
+    def work(start: int, stop: int) -> Any:
+        return compiled(*args, start, stop), keep
+
+    waiting = [_pool(parts - 1, os.getpid()).submit(work, *bounds[i : i + 2]) for i in range(1, parts)]
     compiled(*args, *bounds[:2])
     for part in waiting:
         part.result()

@@ -226,7 +226,8 @@ def put(f: Loop, name: str, **loops: Loop) -> Loop:
     """The loop f under a name of its own, with other loops in the place of those that it calls."""
     own = FunctionType(f.f.__code__, {**f.f.__globals__, **loops}, f"{f.f.__name__}_{name}")
     own.__qualname__, own.__module__ = own.__name__, f.f.__module__
-    return loop(own)
+    ours = all(other.kept and other.f.__module__ == __name__ for other in loops.values())
+    return Loop(own, kept=ours)  # a law from elsewhere may change, or have the name of one of these
 
 
 @cache

@@ -37,7 +37,8 @@ def split_all(u: Tensor, form: Cascade, out: Tensor) -> None:
     source, beside, many = u, empty(u.shape, u) if form.levels > 1 else u, u.shape[:i].numel()
     axes = banks(form, u.dtype == torch.float32)
     for where, grid, order in grids(tuple(u.shape[i:]), form, streamed(out)):
-        parallel(split, many * order.size, flat(source), flat(out), between(out, beside), where, grid, *axes, order)
+        args = flat(source), flat(out), between(out, beside), where, grid, *axes, order
+        parallel(split, many * order.size, *args, keep=(out, beside))
         source = out if where[form.order[0]] == 0 else beside
 
 
@@ -51,12 +52,14 @@ def merge_all(d: Tensor, form: Cascade, out: Tensor) -> None:
         source = where.copy()
         source[form.order[0]] = 0 if level == form.levels - 1 else -1
         target = out if level % 2 == 0 else beside
-        parallel(merge, many * order.size, flat(d), between(d, low), flat(target), source, grid, *axes, order)
+        args = flat(d), between(d, low), flat(target), source, grid, *axes, order
+        parallel(merge, many * order.size, *args, keep=(d, low))
         low = target
 
 
 def packed(u: Tensor) -> Tensor:
     """u, contiguous and at an address that is a multiple of the size of an entry."""
+    u = u.resolve_neg()
     return u.contiguous() if u.data_ptr() % u.element_size() == 0 else u.clone(memory_format=torch.contiguous_format)
 
 
@@ -74,7 +77,7 @@ def _picture(d: Tensor, *form: Any) -> Any:
 
 def _analysis(u: Tensor, *form: Any) -> Tensor:
     out = empty(_bands(u, *form), u)
-    split_all(u.contiguous(), Cascade.of(*form), out)
+    split_all(packed(u), Cascade.of(*form), out)
     return out
 
 

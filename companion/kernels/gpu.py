@@ -65,12 +65,12 @@ def compiled(f: Method) -> Method:
         if torch.compiler.is_compiling() or not worth(*_tensors(args)) or not unwatched(*self.parameters()):
             return f(self, *args)
         key = f.__qualname__, repr(self), getattr(self, "sigma", None)  # sigma says how long a window is
-        if key not in _forms:
-            _without_loops()
-            _forms[key] = torch.compile(_copy(f, len(_forms)), fullgraph=True, options=OPTIONS)
-        if _forms[key] is f:
+        if _forms.get(key) is f:
             return f(self, *args)
         try:
+            if key not in _forms:
+                _without_loops()
+                _forms[key] = torch.compile(_copy(f, len(_forms)), fullgraph=True, options=OPTIONS)
             return _forms[key](self, *args)
         except Exception as error:  # whatever a compiler raises; what is wrong with the arguments, f says itself
             value = f(self, *args)

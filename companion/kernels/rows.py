@@ -158,7 +158,7 @@ def empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
     if memory is None:
         memory = np.empty(n + LINE, np.uint8)
     start = -memory.ctypes.data % LINE
-    array = memory[start : start + n].view(like.detach().numpy().dtype).reshape(shape)
+    array = memory[start : start + n].view(torch.empty(0, dtype=like.dtype).numpy().dtype).reshape(shape)
     weakref.finalize(array, _keep, memory).atexit = False
     return torch.from_numpy(array)
 

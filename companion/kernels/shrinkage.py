@@ -205,11 +205,12 @@ def shrinkage(u: Tensor, form: Cascade, dual: Cascade, rule: Rule, lam: Tensor, 
     form, dual  W and W~
     lam, mu     one number a band, or for Rule.ISOTROPIC one a level
     """
-    real = u.detach().numpy().dtype.type
-    lams, mus = lam.numpy().astype(real), (lam if mu is None else mu).numpy().astype(real)
+    u = u.detach().resolve_neg().contiguous()
+    real, most = u.numpy().dtype.type, torch.finfo(u.dtype).max
+    lams, mus = (v.clamp(max=most).numpy().astype(real) for v in (lam, lam if mu is None else mu))
     levels = grids(tuple(u.shape[u.ndim - form.dim :]), form, streamed(u))
     (bank, delta), (back, _) = (banks(f, u.dtype == torch.float32) for f in (form, dual))
-    pictures, nothing, tiny = [u.contiguous()], torch.empty(0, dtype=u.dtype), real(torch.finfo(u.dtype).tiny)
+    pictures, nothing, tiny = [u], torch.empty(0, dtype=u.dtype), real(torch.finfo(u.dtype).tiny)
     rows = u.shape[: u.ndim - form.dim].numel() * levels[0][2].size
     for _, grid, order in levels[:-1]:
         pictures.append(empty(u.shape, u))

@@ -13,13 +13,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from companion.kernels import unwatched
 
 
 class Kept:
-    """make(), computed anew if a tensor is another one or was changed in place, if the key is another one, or if
-    somebody asks for a derivative. A copy of the object, or one from a file, begins empty.
+    """make(), computed anew if a tensor is another one or was changed in place, if the key is another one, if one is
+    learned, or if somebody asks for a derivative. A copy of the object, or one from a file, begins empty.
 
     >>> kept, f = Kept(), torch.ones(2)
     >>> kept(lambda: f.sum(), f) is kept(lambda: f.sum(), f)
@@ -34,10 +35,12 @@ class Kept:
         self._made: tuple[Any, ...] = ()
 
     def __call__(self, make: Callable[[], Tensor], *tensors: Tensor, key: Hashable = None) -> Tensor:
-        if torch.compiler.is_compiling() or not unwatched(*tensors) or any(t.is_inference() for t in tensors):
+        learned = any(isinstance(t, Parameter) or t.is_inference() for t in tensors)
+        if torch.compiler.is_compiling() or learned or not unwatched(*tensors) or torch.is_autocast_enabled("cpu"):
             return make()
-        if self._made and self._made[0] == key and _same(self._made[1], tensors):
-            return self._made[2]
+        made = self._made
+        if made and made[0] == key and _same(made[1], tensors):
+            return made[2]
         value = make()
         if not value.is_inference():
             self._made = key, [(t, t._version) for t in (*tensors, value)], value

@@ -161,7 +161,9 @@ class Blur(LinearOperator):
         A.
         """
         return self._symbol(
-            lambda: torch.fft.rfftn(self._point(like)), self.kernel, key=(like.shape, like.dtype, like.device)
+            lambda: torch.fft.rfftn(self._point(like)),
+            self.kernel,
+            key=(like.shape, like.dtype, like.device, self.origin),
         )
 
     def norm(self, like: Tensor, k: int = 200, tol: float = 1e-6) -> Tensor:
