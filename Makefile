@@ -11,11 +11,11 @@ SCREEN := $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname -s))
 LAB_OPTIONS := $(if $(SCREEN),,--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lint format notebooks experiments book map badge pins clean
+.PHONY: help lab test lint format notebooks experiments bench bench-quick book map badge pins clean
 
 help:  ## print this list
 	@echo "make lab is all that a reader needs, make test all that a change needs."; echo
-	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/\1|\2/p' Makefile | awk -F '|' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1|\2/p' Makefile | awk -F '|' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 lab: .venv/.lab  ## set everything up and open the course in JupyterLab
 	$(BIN)/jupyter lab $(LESSON) --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/$(LESSON) $(LAB_OPTIONS) $(ARGS)
@@ -39,6 +39,12 @@ notebooks: .venv/.test  ## execute the lessons anew and store their outputs, nor
 experiments: .venv/.test  ## the long runs again, whose results the lessons show (more than an hour)
 	for script in experiments/*.py; do $(BIN)/python $$script $(ARGS) || exit 1; done
 
+bench: .venv/.test  ## this package beside its peers and the machine's limit: docs/benchmarks.md (an hour)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-quick: .venv/.test  ## the same on small sizes, printed and not stored (a few minutes)
+	$(BIN)/python -m benchmarks --quick $(ARGS)
+
 book: .venv/.test  ## the lessons as web pages, in docs/_build/html
 	$(BIN)/python tools/book.py $(ARGS)
 
@@ -54,19 +60,19 @@ pins:  ## write constraints.txt anew, from a fresh environment
 
 clean:  ## remove what the other commands made, .venv included
 	rm -rf .venv build dist docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache
-	find companion experiments notebooks tests tools -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+	find benchmarks companion experiments notebooks tests tools -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
 
 # An environment is its set of extras: each stamp installs one and builds on the one before.
 .venv/.lab: pyproject.toml constraints.txt | $(BIN)/pip
-	$(BIN)/python -m pip install -qq -e '.[lab]' -c constraints.txt
+	$(BIN)/python -m pip install -qq -e '.[lab,fast]' -c constraints.txt
 	@touch $@
 
 .venv/.test: .venv/.lab
-	$(BIN)/python -m pip install -qq -e '.[lab,test]' -c constraints.txt
+	$(BIN)/python -m pip install -qq -e '.[lab,fast,scale,test]' -c constraints.txt
 	@touch $@
 
 .venv/.dev: .venv/.test
-	$(BIN)/python -m pip install -qq -e '.[lab,test,dev]' -c constraints.txt
+	$(BIN)/python -m pip install -qq -e '.[lab,fast,scale,test,dev]' -c constraints.txt
 	@touch $@
 
 $(BIN)/pip:

@@ -68,6 +68,7 @@ from companion.flows.multistep import AdamsBashforth, Leapfrog, LinearMultistep,
 from companion.flows.mumford_shah import AlternatingMinimisation
 from companion.flows.neumann import Fractal, Neumann, Picard
 from companion.flows.refinement import refine
+from companion.flows.rof import FastROF
 from companion.flows.roots import multistep_order, root_condition
 from companion.flows.runge_kutta import (
     SSP3,

@@ -140,6 +140,8 @@ def run(
     keep      keep every keep-th iterate in `Trajectory.kept`, u^0 and the last one included; 0 keeps none
     progress  True or a title: a progress bar, shown once a run has lasted two seconds
 
+    A map that is faster `together` = m steps at once has `power(u, n)` = F^n(u), taken where nobody looks in between.
+
     Gradients flow through all steps unless the caller is in `torch.no_grad()`; what is kept and recorded is detached.
     Ctrl-C ends the run and returns what was reached, with stopped = "interrupt".
 
@@ -173,26 +175,28 @@ def run(
 
     curves: dict[str, list[Any]] = {name: [] for name in record or {}}
     kept: dict[int, Tensor] = {}
+    of_state = {name: bool(getattr(measure, "of_state", False)) for name, measure in (record or {}).items()}
 
     def watch(n: int, x: State) -> None:
-        u = image(x)
-        values = {
-            name: _value(measure(x if getattr(measure, "of_state", False) else u.detach()))
-            for name, measure in (record or {}).items()
-        }
+        keeps = bool(keep) and n % keep == 0
+        u = x if all(of_state.values()) and not keeps else image(x).detach()  # a picture may cost more than a step
+        values = {name: _value(measure(x if of_state[name] else u)) for name, measure in (record or {}).items()}
         for name, value in values.items():  # only now, so that an interrupt leaves curves of equal length
             curves[name].append(value)
-        if keep and n % keep == 0:
-            kept[n] = u.detach()
+        if keeps:
+            kept[n] = u
 
     x = start(u0.clone())
     n, stopped = 0, "k"
     watch(0, x)
-    orbit = itertools.islice(iterate(step, x), 1, None if total is None else total + 1)
+    states = itertools.islice(iterate(step, x), 1, None if total is None else total + 1)
+    orbit: Iterator[tuple[int, State]] = enumerate(states, 1)
+    if total is not None and not (until or record or keep) and (leap := _leap(step)) > 1:
+        orbit = _leaps(step, x, leap, total)
     try:
-        for new in _bar(orbit, total, progress):
-            watch(n + 1, new)
-            old, x, n = x, new, n + 1
+        for m, new in _bar(orbit, total, progress):
+            watch(m, new)
+            old, x, n = x, new, m
             if until is not None and until(x, old):
                 stopped = "until" if finite(x) else "diverged"
                 break
@@ -210,6 +214,21 @@ def run(
     return Trajectory(u, x, n, stopped, kept, {name: _curve(c) for name, c in curves.items()})
 
 
+def _leap(step: Any) -> int:
+    """How many steps `power` takes at once: 1 where its class is not that of the call, or where hooks look on."""
+    call = "forward" if isinstance(step, torch.nn.Module) else "__call__"
+    power, once = (next((c for c in type(step).__mro__ if name in vars(c)), None) for name in ("power", call))
+    hooks = getattr(step, "_forward_hooks", None) or getattr(step, "_forward_pre_hooks", None)
+    return 1 if power is None or power is not once or hooks else getattr(step, "together", 1)
+
+
+def _leaps(step: Any, x: State, leap: int, total: int) -> Iterator[tuple[int, State]]:
+    """(n, F^n(x)) for n = leap, 2 leap, ..., total."""
+    for n in range(0, total, leap):
+        x = step.power(x, min(leap, total - n))
+        yield min(n + leap, total), x
+
+
 def _value(measured: Any) -> Any:
     """A number as a Python number: thousands of tiny tensors, kept between large ones, would fragment the memory."""
     value = measured.detach().cpu() if isinstance(measured, Tensor) else measured
@@ -223,10 +242,15 @@ def _curve(values: list[Any]) -> Tensor:
     return torch.tensor(values, dtype=torch.float64 if any(isinstance(v, float) for v in values) else None)
 
 
-def _bar(orbit: Iterator[State], total: int | None, progress: bool | str) -> Iterator[State]:
+def _bar(orbit: Iterator[tuple[int, State]], total: int | None, progress: bool | str) -> Iterator[tuple[int, State]]:
     """The orbit, with a progress bar that shows itself only after two seconds."""
     if not progress:
-        return orbit
+        yield from orbit
+        return
     from tqdm.auto import tqdm
 
-    return iter(tqdm(orbit, total=total, desc=progress if isinstance(progress, str) else None, delay=2, leave=False))
+    title = progress if isinstance(progress, str) else None
+    with tqdm(total=total, desc=title, delay=2, leave=False) as bar:
+        for n, x in orbit:
+            yield n, x
+            bar.update(n - bar.n)

@@ -22,6 +22,7 @@ from companion import (
     Diffusivity,
     Euler,
     Exponential,
+    FastROF,
     Field,
     FrameGradient,
     FrameletTransform,
@@ -378,5 +379,11 @@ FLOWS: list[Row] = [
         lambda: tridiagonal_solve(torch.ones(2), torch.ones(3), torch.ones(3), torch.ones(3)),
         ValueError,
         "one entry for each row of the system; got lengths «2, 3, 3, 3».",
+    ),
+    (
+        "a gap of zero",
+        lambda: FastROF(PICTURE, 0.1).certified(0.0),
+        ValueError,
+        "certified for tol > 0, looked at every >= 1 steps; got «tol=0.0», every=10.",
     ),
 ]

@@ -23,8 +23,10 @@ FLOORS = ("dynamics", "kernels", "operators", "energies", "flows", "nets", "lab"
 LINES = 250  # the rule: a file is read in one sitting, half of it docstring
 TOLERANCE = 10  # a sentence more is better than a sentence crammed
 AT_THE_TOP = {"torch", "numpy", "jaxtyping"}  # what a file below lab may import when it is imported
-ON_DEMAND = AT_THE_TOP | {"tqdm", "scipy", "sympy", "torchdiffeq"}  # ... and inside a function, when it is called
-HEAVY = ("IPython", "ipywidgets", "matplotlib", "pywt", "scipy", "skimage", "sklearn", "sympy", "companion.lab")
+# ... and inside a function, when it is called
+ON_DEMAND = AT_THE_TOP | {"llvmlite", "numba", "scipy", "sympy", "torchdiffeq", "tqdm"}
+HEAVY = ("IPython", "ipywidgets", "matplotlib", "numba", "pywt", "scipy", "skimage", "sklearn", "sympy")
+HEAVY += ("companion.lab",)
 ALGEBRA = {"Adjoint", "Composition", "Sum", "Multiple"}  # written A.T, A @ B, A + B, c * A
 # methods whose docstring is the class's formula
 INHERITED = {"forward", "adjoint", "T", "level", "extra_repr", "restrict", "grad", "prox", "lipschitz", "conjugate"}

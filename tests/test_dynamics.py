@@ -441,3 +441,73 @@ def test_a_fixed_point_does_not_look_at_a_clock() -> None:
     assert fixed_point(1e-6)(torch.tensor(1.0), torch.tensor(1.0)) and not fixed_point(1e-6)(
         torch.tensor(2.0), torch.tensor(1.0)
     )
+
+
+def test_a_picture_is_read_out_only_where_it_is_asked_for() -> None:
+    class Counted:
+        asked = 0
+
+        def image(self, x: Tensor) -> Tensor:
+            self.asked += 1
+            return x
+
+        def __call__(self, x: Tensor) -> Tensor:
+            return x / 2
+
+    def measure(x: Tensor) -> float:
+        return float(x)
+
+    def of_state(x: Tensor) -> float:
+        return float(x)
+
+    of_state.of_state = True  # type: ignore[attr-defined]
+    for options, times in (
+        ({}, 1),
+        ({"record": {"a": of_state}}, 1),
+        ({"record": {"a": measure}}, 6),
+        ({"keep": 2}, 4),
+    ):
+        step = Counted()
+        run(step, torch.tensor(8.0), k=4, **options)
+        assert step.asked == times
+
+
+class Leaping:
+    """x -> 2 x + 1, best taken four steps at once."""
+
+    together = 4
+
+    def __init__(self) -> None:
+        self.taken: list[int] = []
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return self.power(x, 1)
+
+    def power(self, x: torch.Tensor, k: int) -> torch.Tensor:
+        self.taken.append(k)
+        return 2**k * x + (2**k - 1)
+
+
+@pytest.mark.parametrize("progress", [False, True])
+def test_steps_are_taken_together_where_nobody_looks(progress: bool) -> None:
+    x, step = torch.tensor(1.0, dtype=torch.float64), Leaping()
+    end = run(step, x, k=10, progress=progress)
+    assert step.taken == [4, 4, 2] and end.k == 10 and float(end.u) == 2**11 - 1
+    for watched in ({"record": {"x": lambda x: x}}, {"keep": 5}, {"until": lambda new, old: False}):
+        step = Leaping()
+        assert float(run(step, x, k=10, **watched).u) == 2**11 - 1
+        assert step.taken == [1] * 10
+
+
+def test_an_interrupt_between_leaps_returns_what_was_reached() -> None:
+    class Interrupted(Leaping):
+        def __call__(self, x: torch.Tensor) -> torch.Tensor:
+            return self.power(x, 1)
+
+        def power(self, x: torch.Tensor, k: int) -> torch.Tensor:
+            if len(self.taken) == 2:
+                raise KeyboardInterrupt
+            return super().power(x, k)
+
+    end = run(Interrupted(), torch.tensor(0.0), k=20)
+    assert (end.stopped, end.k, float(end.u)) == ("interrupt", 8, 255.0)

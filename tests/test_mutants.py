@@ -59,6 +59,7 @@ THRESHOLDS = "tests/laws/test_thresholds.py::"
 DYNAMICS = "tests/test_dynamics.py::"
 FILTERS = "tests/test_filters.py::"
 FRAMES = "tests/test_frames.py::"
+KERNEL_FRAMES = "tests/test_kernels_frames.py::"
 SPLINES = "tests/test_splines.py::"
 MEASURE = "tests/test_measure.py::"
 RADON = "tests/test_radon.py::"
@@ -163,6 +164,38 @@ MUTANTS = [
         "operators/grid.py",
         {"    if right:\n        u = u.index_add": "    if left and right:\n        u = u.index_add"},
         GRID + "test_folding_is_the_adjoint_of_extending",
+    ),
+    # kernels: differences
+    Mutant(
+        "the loop of the diffusion forgets the flux that the last pixel of a row hands down",
+        "kernels/diffusion.py",
+        {"    up[end] = down\n": ""},
+        "tests/test_kernels_diffusion.py::test_the_loop_is_the_scheme_written_out",
+    ),
+    Mutant(
+        "a block goes its steps with too few planes beside it",
+        "kernels/blocks.py",
+        {"max(first - k, 0), min(last + k, A)": "max(first - k + 1, 0), min(last + k, A)"},
+        "tests/test_kernels_diffusion.py::test_many_steps_block_by_block",
+    ),
+    Mutant(
+        "the loop of the dual takes its own row for the one above",
+        "kernels/dual.py",
+        {"q[m + (d - 1) * H], q[m], q[there * d * H + r], share": "q[m + (d - 1) * H], q[m], q[m], share"},
+        "tests/test_fast_rof.py::test_the_loop_is_the_step",
+    ),
+    # kernels: frames
+    Mutant(
+        "the loop of the adjoint reflects an antisymmetric filter without its sign",
+        "kernels/merge.py",
+        {"w[c] = b.sign[e] * b.q[h] if mirrored(v, lines, g.reflect) else b.q[h]": "w[c] = b.q[h]"},
+        KERNEL_FRAMES + "test_the_loops_are_the_cascade",
+    ),
+    Mutant(
+        "the planes of a volume shrink by the thresholds of the first",
+        "kernels/shrinkage.py",
+        {"lam[c:], mu[c:]": "lam, mu"},
+        KERNEL_FRAMES + "test_one_pass_is_the_composition",
     ),
     # filters
     Mutant(

@@ -1,5 +1,6 @@
 """A neural ODE is a residual network; its gradient, its depth limit, and what a flow cannot do."""
 
+import copy
 import math
 from collections.abc import Callable
 from itertools import pairwise
@@ -19,6 +20,7 @@ from companion import (
     NeuralODE,
     RoughPath,
     SmoothPath,
+    StabilityWarning,
     TimeDependent,
     augment,
     run,
@@ -65,6 +67,28 @@ def test_the_network_is_a_list_of_residual_layers() -> None:
     for k in range(3):
         u = u + 0.5 * F(u, 0.5 * k)
     torch.testing.assert_close(NeuralODE(F, T=1.5, n=3, scheme=Euler)(u0), u, rtol=0, atol=1e-15)
+
+
+def test_the_layers_are_made_again_when_what_they_are_made_of_changes() -> None:
+    net, u0 = NeuralODE(DenseField(2, 4), n=3), torch.randn(5, 2)
+    assert net.maps() is not net.maps() and all(a is b for a, b in zip(net.maps(), net.maps(), strict=True))
+    assert [len(net.maps(n)) for n in (5, None)] == [5, 3]
+    other = copy.deepcopy(net)
+    for change, value in (("F", DenseField(2, 4)), ("T", 0.5), ("n", 4), ("scheme", Euler)):
+        setattr(net, change, value)
+        torch.testing.assert_close(net(u0), NeuralODE(net.F, net.T, net.n, net.scheme)(u0), rtol=0, atol=0)
+    with torch.no_grad():  # the copy's layers are of the copy's field
+        other.F.last.weight.zero_()
+        torch.testing.assert_close(other(u0), u0 + other.F.last.bias)
+
+
+def test_a_step_that_has_become_too_long_is_announced() -> None:
+    F = DenseField(2, 4)
+    net = NeuralODE(F, n=4)
+    net(torch.zeros(1, 2))
+    F.max_dt = 0.1
+    with pytest.warns(StabilityWarning, match="stable for dt <= 0.1"):
+        net(torch.zeros(1, 2))
 
 
 def test_the_clock_of_the_layers() -> None:

@@ -28,7 +28,7 @@ PINS = {
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     if not line.startswith("#")
 }
-TARGETS = ("help", "lab", "test", "lint", "format", "notebooks", "book", "map", "pins", "clean")
+TARGETS = ("help", "lab", "test", "lint", "format", "notebooks", "bench", "bench-quick", "book", "map", "pins", "clean")
 # Put together from pieces, so that this file does not name them either.
 HOSTS = (
     "pypi" + ".org",
@@ -117,8 +117,8 @@ def test_the_address_that_make_lab_prints_is_the_first_lesson(tmp_path: Path) ->
 @needs_make
 def test_make_installs_when_the_pins_change() -> None:
     said = make("-n", "-W", "constraints.txt", "test")
-    assert "-e '.[lab]' -c constraints.txt" in said
-    assert "-e '.[lab,test]' -c constraints.txt" in said
+    assert "-e '.[lab,fast]' -c constraints.txt" in said
+    assert "-e '.[lab,fast,scale,test]' -c constraints.txt" in said
     assert said.splitlines()[-1].startswith(".venv/bin/python tools/test.py")
 
 

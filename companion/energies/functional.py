@@ -24,6 +24,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from companion.operators.checks import check_picture
+from companion.operators.kept import Kept
 from companion.operators.linear import LinearOperator
 from companion.operators.measure import Identity
 
@@ -93,10 +94,13 @@ class LeastSquares(Functional):
         self.A = Identity() if A is None else A
         self.register_buffer("f", check_data(f))
         self.weight = check_weight(weight)
+        self._domain = Kept()
 
     def domain(self) -> Tensor:
         """A^T f: a picture of the shape on which the functional acts."""
-        return self.A.adjoint(self.f)
+        if not all(type(part).__module__.startswith("companion.") for part in self.A.modules()):
+            return self.A.adjoint(self.f)  # an operator from elsewhere may hold tensors that it does not register
+        return self._domain(lambda: self.A.adjoint(self.f), self.f, *self.A.parameters(), *self.A.buffers(), key=self.A)
 
     def forward(self, v: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
         Av = self.A(v)

@@ -24,6 +24,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from companion.flows.conditions import check_diffusivity, derivative
+from companion.kernels import diffusion as kernels
 
 
 class Diffusivity(nn.Module):
@@ -43,6 +44,10 @@ class Diffusivity(nn.Module):
     def threshold(self) -> float:
         """K, where g + 2 s g' changes its sign; infinity where it never does."""
         return check_diffusivity(self)
+
+    def law(self) -> kernels.Law | None:
+        """g for a fused loop, as one of the laws of kernels/diffusion.py and its numbers a, b; None: by torch."""
+        return None
 
     def _hold(self, **numbers: float) -> None:
         """Keep numbers > 0 as buffers."""
@@ -73,6 +78,10 @@ class Exponential(Diffusivity):
 
     def forward(self, s: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return torch.exp(-s / (2 * self.sigma.to(s.dtype).square()))
+
+    def law(self) -> kernels.Law:
+        """e^{-a s}."""
+        return kernels.exponential, 1 / (2 * self.sigma.square()), 0.0
 
     def derivative(self, s: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """-g(s) / (2 sigma^2)."""
@@ -108,6 +117,11 @@ class Rational(Diffusivity):
     def forward(self, s: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return 1 / (1 + self._power(s, 0))
 
+    def law(self) -> kernels.Law | None:
+        """1 / (1 + a s), 1 / (1 + a s^2); other powers by torch."""
+        loops = {1.0: kernels.rational, 2.0: kernels.rational_square}
+        return (loops[p], 1 / self.lam.square(), 0.0 * self.p) if (p := self.p.item()) in loops else None
+
     def derivative(self, s: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """-p s^{p-1} / lam^2 g(s)^2: minus infinity at s = 0 for p < 1."""
         p = self.p.to(s.dtype)
@@ -140,6 +154,10 @@ class Regularised(Diffusivity):
     def forward(self, s: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return torch.rsqrt(s + self.eps.to(s.dtype).square())
 
+    def law(self) -> kernels.Law:
+        """1 / sqrt(a s + b)."""
+        return kernels.root, 1.0, self.eps.square()
+
     def derivative(self, s: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """-g(s)^3 / 2."""
         return -self(s).pow(3) / 2
@@ -161,6 +179,10 @@ class Charbonnier(Diffusivity):
 
     def forward(self, s: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return torch.rsqrt(1 + s / self.lam.to(s.dtype).square())
+
+    def law(self) -> kernels.Law:
+        """1 / sqrt(a s + b)."""
+        return kernels.root, 1 / self.lam.square(), 1.0
 
     def derivative(self, s: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """-g(s)^3 / (2 lam^2)."""
@@ -187,6 +209,10 @@ class FastDecay(Diffusivity):
     def forward(self, s: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         z = (s / self.contrast.to(s.dtype).square()).clamp_min(0.05)  # below it g = 1 to rounding, its derivative 0
         return -torch.expm1(-self.C * z.pow(-4))
+
+    def law(self) -> kernels.Law:
+        """1 - exp(-b / (a s)^4)."""
+        return kernels.fast_decay, 1 / self.contrast.square(), self.C
 
     @property
     def threshold(self) -> float:

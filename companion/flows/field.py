@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from companion.dynamics import Trajectory, run
 from companion.flows.schemes import Euler
+from companion.kernels import gpu
 
 
 class Field(nn.Module):
@@ -35,6 +36,21 @@ class Field(nn.Module):
     def forward(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """F(u)."""
         raise TypeError(f"{type(self).__name__} is no field yet: it does not define forward(u) = F(u).")
+
+    @property
+    def together(self) -> int:
+        """How many steps of `euler` are best taken at once."""
+        return 1
+
+    def euler(self, u: Float[Tensor, "*shape"], dt: float, k: int = 1) -> Float[Tensor, "*shape"]:
+        """u <- u + dt F(u), k times: `Euler`. A field that has a faster way to the same numbers takes it here."""
+        for _ in range(k):
+            u = self._step(u, dt)
+        return u
+
+    @gpu.compiled
+    def _step(self, u: Tensor, dt: float) -> Tensor:
+        return u + dt * self(u)
 
     @property
     def max_dt(self) -> float:

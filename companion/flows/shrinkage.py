@@ -24,6 +24,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from companion.flows.one_pass import one_pass
+from companion.kernels.shrinkage import Rule
 from companion.operators.frames import FrameletTransform
 
 
@@ -65,6 +67,8 @@ class Soft(Threshold):
     tensor([-2.,  0.,  1.])
     """
 
+    rule = Rule.SOFT
+
     def level(self, d: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         lam = self.threshold(d)
         return _ratio(lam, d.abs())
@@ -77,6 +81,8 @@ class Soft(Threshold):
 class Hard(Threshold):
     r"""S(d) = d where |d| > lam, else 0: keep or kill. Not continuous, so no gradient with respect to lam.   (4.4)"""
 
+    rule = Rule.HARD
+
     def level(self, d: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return (d.abs() <= self.threshold(d)).to(d.dtype)
 
@@ -85,6 +91,8 @@ class Garrote(Threshold):
     r"""S(d) = d - lam^2 / d where |d| > lam, else 0: continuous, with a bias lam^2/|d| -> 0 where soft keeps lam.
     (4.4)
     """
+
+    rule = Rule.GARROTE
 
     def level(self, d: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         lam = self.threshold(d)
@@ -99,6 +107,7 @@ class Firm(Threshold):
     """
 
     mu: Tensor
+    rule = Rule.FIRM
 
     def __init__(self, lam: float | Tensor, mu: float | Tensor):
         super().__init__(lam)
@@ -126,6 +135,8 @@ class IsotropicSoft(Threshold):
     The proximal map of lam sum_k |d[k]|_2: all bands of a level shrink by one factor at a pixel, so the direction of
     the vector (d_ell) is kept.
     """
+
+    rule = Rule.ISOTROPIC
 
     def __init__(self, lam: float | Tensor, W: FrameletTransform):
         super().__init__(lam)
@@ -228,7 +239,8 @@ class Shrinkage(nn.Module):
 
     def forward(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """W~^T S(W u)."""
-        return self.dual.T(self.S(self.W(u)))
+        fused = one_pass(u, self.W, self.S, self.dual)
+        return self.dual.T(self.S(self.W(u))) if fused is None else fused
 
 
 def check_threshold(name: str, value: float | Tensor) -> Tensor:

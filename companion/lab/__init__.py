@@ -21,6 +21,7 @@
     robust    robust_train                                   ... against attacks, with any method's gradients
     score     evaluate, Score                                error and loss of a net
     machine   device, facts, set_threads                     where it runs
+    halo      over_blocks, OnDisk                            pictures larger than the memory, block by block
 
 Nothing below this package imports it. Importing it gives torch the threads the process was granted, by
 `set_threads()`, and does nothing else: matplotlib, ipywidgets and scikit-image are loaded by the functions that need

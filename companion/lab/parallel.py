@@ -5,6 +5,9 @@ through gloo on processors, through nccl on CUDA cards, one card each. Without t
 at once. A net whose maps act on each sample alone takes the step of a single process, to rounding. Batch normalisation
 does not: each process takes the mean and variance of its own n_r samples, as if the batch were smaller.
 
+If a process dies, torchrun ends the others; with `--max-restarts 3` it starts all of them anew, up to three times, and
+a training with a checkpoint goes on from there.
+
 Notebook: 10.
 """
 
@@ -80,6 +83,10 @@ def join(device: torch.device) -> tuple[Team, torch.device]:
         # Optimisers load this module, and its default arguments keep the group that they find. Loaded before there is
         # one, it lets the group's threads end with it; threads that outlive the interpreter may abort the process.
         importlib.import_module("torch.distributed.nn.functional")
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        # When torchrun starts the processes again, the addresses of the dead ones are still in its store.
+        store, rank, size = next(distributed.rendezvous("env://"))
+        store = distributed.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
         atexit.register(distributed.destroy_process_group)
     return Team(distributed.get_rank(), size), device

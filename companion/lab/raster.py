@@ -10,7 +10,9 @@ Notebook: all, through `show` and `live`.
 from __future__ import annotations
 
 import io
+import struct
 import sys
+import zlib
 from typing import Any
 
 import numpy as np
@@ -116,8 +118,15 @@ def rasterised(fig: Any, dpi: float | int) -> np.ndarray:
 
 
 def encode_fast(picture: np.ndarray) -> bytes:
-    """PNG without loss, quickly: 2 ms for 256 x 256."""
-    return _png(picture, compress_level=1)
+    """PNG without loss, quickly: no row is filtered, which Pillow would try in five ways. 1 ms for 256 x 256."""
+    h, w, *colour = picture.shape
+    rows = np.zeros((h, 1 + picture[0].size), np.uint8)  # each begins with the number of its filter, 0: none
+    rows[:, 1:] = picture.reshape(h, -1)
+    head = struct.pack(">IIBBBBB", w, h, 8, 2 if colour else 0, 0, 0, 0)  # eight bits, of red, green, blue or of grey
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows.tobytes(), 1)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
 
 
 def encode(picture: np.ndarray) -> bytes:

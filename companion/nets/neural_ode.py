@@ -60,10 +60,15 @@ class NeuralODE(nn.Module):
     def __init__(self, F: Callable[..., Any], T: float = 1.0, n: int = 8, scheme: Callable[..., Any] = RK4):
         super().__init__()
         self.F, self.T, self.n, self.scheme = F, check_time(T), check_steps(n), scheme
+        self._layers: tuple[Any, list[Any]] = (None, [])  # and what they were made of
 
     def maps(self, n: int | None = None) -> list[Any]:
-        """The n layers, layer k from k dt to (k + 1) dt."""
-        return steps(self.F, self.T, self.n if n is None else n, self.scheme)
+        """The n layers, layer k from k dt to (k + 1) dt; kept until F, its bound, T, n or the scheme change."""
+        bound = float(getattr(self.F, "max_dt", math.inf))
+        of = (self.F, bound, self.T, self.n if n is None else n, self.scheme)
+        if self._layers[0] != of:
+            self._layers = of, steps(self.F, self.T, of[3], self.scheme)
+        return list(self._layers[1])
 
     def forward(self, u0: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return run(self.maps(), u0).u

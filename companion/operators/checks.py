@@ -5,6 +5,8 @@ One place for the questions every operator asks of its input, and for the words 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,12 @@ def check_picture(u: Tensor, name: str, rank: int, device: torch.device | None =
     """Raise unless u is a real floating-point tensor of at least `rank` axes, on `device`, and (where that is cheap)
     finite.
     """
+    check_kind(u, name, rank, device)
+    check_finite(u, name)
+
+
+def check_kind(u: Tensor, name: str, rank: int, device: torch.device | None = None) -> None:
+    """What `check_picture` asks of the type, the shape and the place of u, not of its entries."""
     if not isinstance(u, Tensor):
         raise TypeError(f"{name} must be a torch tensor; got {type(u).__name__}. Use torch.as_tensor({name}).")
     if u.is_complex():
@@ -29,11 +37,19 @@ def check_picture(u: Tensor, name: str, rank: int, device: torch.device | None =
         raise ValueError(
             f"The operator lives on {device} but {name} on {u.device}. Move one of them: operator.to({name}.device)."
         )
+
+
+def check_finite(u: Tensor, name: str, image: Tensor | None = None) -> Tensor:
+    """Raise if u has NaN or infinite entries, where that is cheap: by its sum, or by that of a smaller `image` of u
+    that is not finite where u is not. Returns the image, or u.
+    """
     # On a GPU the test would stall the stream, and under torch.compile break the graph: there NaN passes through.
-    if u.device.type == "cpu" and not torch.compiler.is_compiling() and not bool(torch.isfinite(u.detach().sum())):
+    asked = u if image is None else image
+    if u.device.type == "cpu" and not torch.compiler.is_compiling() and not math.isfinite(asked.detach().sum()):
         bad = int((~torch.isfinite(u)).sum())
         if bad:
             raise ValueError(
                 f"{name} must be finite; {bad} of its {u.numel()} entries are NaN or infinite. "
                 "A mask marks unknown pixels."
             )
+    return asked

@@ -24,8 +24,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from companion.kernels.frames import analysis, cascade, synthesis
 from companion.operators.banks import TOLERANCE, Bank, check_bank, check_reflection, check_sizes, extension_residual
-from companion.operators.checks import check_picture
+from companion.operators.checks import check_finite, check_kind, check_picture
 from companion.operators.filters import Filter, tensor_product
 from companion.operators.grid import check_boundary, correlate, correlate_adjoint
 from companion.operators.linear import LinearOperator, check_rho
@@ -89,8 +90,8 @@ class FrameletTransform(LinearOperator):
         self.dual_bank: Bank | None = tuple(dual) if dual is not None else None
         self.tight = dual is None or extension_residual(bank)[0] <= TOLERANCE
         self.separable = bank[0].ndim == 1
-        r = range(len(bank))
-        indices = itertools.product(r, repeat=dim if self.separable else 1)
+        self._reach = [max(q.taps.shape[i % q.ndim] - 1 for q in bank) * 2 ** (levels - 1) + 1 for i in range(dim)]
+        indices = itertools.product(range(len(bank)), repeat=dim if self.separable else 1)
         self.indices = sorted(indices, key=lambda index: (sum(index), [-i for i in index]))
         self.bands: tuple[Band, ...] = (
             Band(self.indices[0], levels - 1),
@@ -104,6 +105,8 @@ class FrameletTransform(LinearOperator):
     def forward(self, u: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """W u: the cascade (2.2), (*batch, *space) -> (*batch, band, *space)."""
         self._check(u, "u", self.dim)
+        if form := cascade(self, u):
+            return analysis(u, form)
         a, high = u, []
         for level in range(self.levels):
             parts = self._split(a, 2**level)
@@ -113,12 +116,15 @@ class FrameletTransform(LinearOperator):
 
     def adjoint(self, f: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """W^T d: the cascade backwards, (*batch, band, *space) -> (*batch, *space)."""
-        self._check(f, "d", self.dim + 1)
+        self._check(f, "d", self.dim + 1, check_kind)
         if f.shape[-self.dim - 1] != len(self.bands):
             raise ValueError(
                 f"W^T takes the {len(self.bands)} bands of W = {self}, on axis -{self.dim + 1}; the coefficients have "
                 f"{f.shape[-self.dim - 1]}, of another transform. Compare the orders and levels."
             )
+        if form := cascade(self, f.select(-self.dim - 1, 0)):
+            return check_finite(f, "d", image=synthesis(f, form))
+        check_finite(f, "d")
         a, *high = f.unbind(-self.dim - 1)
         r = len(self.indices) - 1
         for level in reversed(range(self.levels)):
@@ -179,8 +185,7 @@ class FrameletTransform(LinearOperator):
         r"""W~ with W~^T W = I: W itself if it is tight."""
         if self.dual_bank is None:
             return self
-        swapped = FrameletTransform(self.dual_bank, self.levels, self.dim, self.boundary, dual=self.bank)
-        return swapped.to(self.device)
+        return FrameletTransform(self.dual_bank, self.levels, self.dim, self.boundary, dual=self.bank).to(self.device)
 
     def band(self, ell: int | Sequence[int], level: int = 0) -> int:
         """Where the band (ell, level) stands on the band axis."""
@@ -238,14 +243,12 @@ class FrameletTransform(LinearOperator):
         return v / (1 + rho) if self.tight else super().normal_solve(v, rho, tol, k)
 
     def __repr__(self) -> str:
-        kind = "tight" if self.tight else "with a dual"
         size = f"{len(self.bank)} filters, {self.levels} levels, dim={self.dim}"
-        return f"FrameletTransform({size}, {self.boundary}, {kind})"
+        return f"FrameletTransform({size}, {self.boundary}, {'tight' if self.tight else 'with a dual'})"
 
-    def _check(self, u: Tensor, name: str, rank: int) -> None:
-        check_picture(u, name, rank, self.device)
-        for axis, n in enumerate(u.shape[-self.dim :]):
-            reach = max((q.taps.shape[axis % q.ndim] - 1) for q in self.bank) * 2 ** (self.levels - 1) + 1
+    def _check(self, u: Tensor, name: str, rank: int, check: Callable[..., None] = check_picture) -> None:
+        check(u, name, rank, self.device)
+        for axis, (n, reach) in enumerate(zip(u.shape[-self.dim :], self._reach, strict=True)):
             if n < reach:
                 raise ValueError(
                     f"At level l = {self.levels - 1} the dilated filters are {reach} samples long, but the picture "

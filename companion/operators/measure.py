@@ -22,6 +22,7 @@ from torch import Tensor
 
 from companion.operators.checks import check_picture
 from companion.operators.grid import check_boundary, correlate, correlate_adjoint
+from companion.operators.kept import Kept
 from companion.operators.linear import LinearOperator, check_rho
 
 
@@ -137,6 +138,7 @@ class Blur(LinearOperator):
             raise ValueError(
                 f"The origin of a {kernel.ndim}-dimensional kernel has {kernel.ndim} indices; got {origin}."
             )
+        self._symbol = Kept()
         self.origin = tuple(origin) if origin is not None else tuple(-((n - 1) // 2) for n in kernel.shape)
 
     def forward(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -158,7 +160,11 @@ class Blur(LinearOperator):
         r"""a^(w_j) = sum_k a[k] e^{-i k.w_j} at the frequencies of `torch.fft.rfftn`: the eigenvalues of the periodic
         A.
         """
-        return torch.fft.rfftn(self._point(like))
+        return self._symbol(
+            lambda: torch.fft.rfftn(self._point(like)),
+            self.kernel,
+            key=(like.shape, like.dtype, like.device, self.origin),
+        )
 
     def norm(self, like: Tensor, k: int = 200, tol: float = 1e-6) -> Tensor:
         """||A|| = max |a^| if periodic, else by power iteration."""

@@ -26,8 +26,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from companion.kernels import taken, unwatched
+from companion.kernels.edges import divergence
 from companion.operators.grid import check_boundary, correlate, correlate_adjoint
-from companion.operators.lattice import Decomposition, edge_ends, entries, selling, total_weights
+from companion.operators.lattice import ROUNDS, THINNEST, Decomposition, edge_ends, entries, selling, total_weights
 
 STEEPEST = (97**0.5 - 5) / 12  # cos w_1 = cos w_2 where Scharr's |G|^2 = 2 sin^2(w) (5 + 3 cos w)^2 / 64 is largest
 
@@ -75,7 +77,17 @@ class _EdgeStencil(Stencil):
     def divergence(
         self, D: Float[Tensor, "*batch 2 2 H W"], u: Float[Tensor, "*batch H W"], h: float
     ) -> Float[Tensor, "*batch H W"]:
-        return self.frozen(D, h)(u)
+        fused = self._fused(D, u, h)
+        return self.frozen(D, h)(u) if fused is None else fused
+
+    def _fused(self, D: Tensor, u: Tensor, h: float) -> Tensor | None:
+        """The same by the loops of kernels/edges.py, where they may stand in for it; they know two sets of edges."""
+        lattice = type(self) is Selling
+        if not (lattice or type(self) is ThreeByThree) or not (taken(u, D) and unwatched(D, u)):
+            return None
+        if D.shape[:-4] != u.shape[:-2] or D.shape[-2:] != u.shape[-2:]:
+            return None
+        return divergence(D, u, h, _ceiling(D) if lattice else None, THINNEST, ROUNDS)
 
     def frozen(self, D: Float[Tensor, "*batch 2 2 H W"], h: float) -> Callable[[Tensor], Tensor]:
         """u -> div(D grad u), the edges of D found."""

@@ -5,10 +5,13 @@ Notebook: 02.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
+from torch import Tensor
 
-from companion import Hard, Soft
+from companion import FrameletTransform, Hard, Soft
 from companion.lab.explorers.drawing import (
     SIGMA,
     SIGNED,
@@ -36,9 +39,8 @@ def band(
     """
     ell = (min(along_x1, order), min(along_x2, order))
     u = signal(picture, n)
-    W = transform(order, level + 1)
-    q = W.filter(ell, level)
-    d = W(u)[W.band(ell, level)]
+    W, bands = _bands(picture, order, level + 1, n)
+    q, d = W.filter(ell, level), bands[W.band(ell, level)]
     reach = max(float(d.abs().flatten().kthvalue(int(0.99 * d.numel())).values), 1e-3)
     side = n // 2 - 4
     symbol = torch.from_numpy(np.abs(np.fft.fftshift(np.fft.fft2(q.taps, (side, side)))))
@@ -50,6 +52,13 @@ def band(
         "coefficients below 0.02": f"{100 * float((d.abs() < 0.02).double().mean()):.0f} %",
     }
     return beside(pixels(u), column, pixels(d) if ell == (0, 0) else pixels(d, -reach, reach, SIGNED)), facts
+
+
+@functools.lru_cache(maxsize=1)
+def _bands(picture: str, order: int, levels: int, n: int) -> tuple[FrameletTransform, Tensor]:
+    """W, and all of W u: the sliders along_x1 and along_x2 choose among them."""
+    W = transform(order, levels)
+    return W, W(signal(picture, n))
 
 
 def threshold(order: int = 1, levels: int = 2, lam: float = 1.5, rule: str = "soft", n: int = 256) -> Answer:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from companion import GaussianNoise, iterate, noise_level, oracle_stop
+from companion import GaussianNoise, Observed, iterate, noise_level, oracle_stop
 from companion.lab.explorers.drawing import Answer, stack
 from companion.lab.explorers.lesson_09 import BLACK, BLUE, GREY, ORANGE, PALE, polyline
 from companion.lab.photos import held_out
@@ -85,13 +85,13 @@ def _curve(x: np.ndarray, y: list[float], at: float, levels: list[float], marks:
 @functools.lru_cache(maxsize=64)
 def stops(picture: str, sigma: float) -> Stops:
     """The orbit of the trained unit, and the three rules."""
-    clean = held_out(128, [picture])[picture][16 : 16 + SIDE, 16 : 16 + SIDE]
+    clean = _clean(picture)
     f = GaussianNoise(sigma, seed=1)(clean)
     unit, policy, K = _net()
     with torch.no_grad():
         orbit = list(itertools.islice(iterate(unit, unit.start(f)), K + 1))
-        chance = [float(policy.probability(x)) for x in orbit[1:]]
-    u = torch.stack([x.u for x in orbit])
+        u, data = (torch.stack(parts) for parts in zip(*orbit, strict=True))
+        chance = policy.probability(Observed(u[1:], data[1:])).tolist()
     losses = (u - clean).square().mean((-2, -1))
     size = float(noise_level(f))
     gone = [float((v - f).square().mean()) ** 0.5 >= size for v in u]
@@ -104,6 +104,11 @@ def stops(picture: str, sigma: float) -> Stops:
         policy=first([False, *(p > 0.5 for p in chance)]),
         morozov=first(gone),
     )
+
+
+@functools.lru_cache(maxsize=8)
+def _clean(picture: str) -> Tensor:
+    return held_out(128, [picture])[picture][16 : 16 + SIDE, 16 : 16 + SIDE]
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,0 +1,21 @@
+"""The package's own readable form as a peer: the same call with the kernels switched off."""
+
+from __future__ import annotations
+
+from benchmarks.harness import Call, Peer
+
+
+def readable(call: Call) -> dict[str, Peer]:
+    """{"readable form": the call without kernels}; empty where the package has none, or numba is missing."""
+    try:
+        from companion import kernels
+    except ImportError:
+        return {}
+    if not kernels.available():
+        return {}
+
+    def without() -> object:
+        with kernels.use(False):
+            return call()
+
+    return {"readable form": Peer(lambda: without)}

@@ -1,0 +1,120 @@
+r"""W u and W^T d of a tensor-product bank by fused loops, with derivatives of every order.   (2.1)-(2.3)
+
+Paper: (2.1)-(2.3).  Notebook: none, a kernel is invisible to a lesson.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from companion.kernels import parallel, taken, unwatched
+from companion.kernels.cascade import Cascade, banks, flat, grids, numbers
+from companion.kernels.merge import merge
+from companion.kernels.rows import empty, streamed
+from companion.kernels.split import split
+
+
+def cascade(W: Any, u: Tensor) -> Cascade | None:
+    """The FrameletTransform W for the loops, where they may stand in for its readable form on a picture u."""
+    taps = [getattr(W, f"q{e}") for e in range(len(W.bank))]
+    if not (W.separable and taken(u) and unwatched(*taps)):
+        return None
+    filters = tuple((q.origin[0], *tap.tolist()) for q, tap in zip(W.bank, taps, strict=True))
+    return numbers(filters, W.levels, W.dim, W.boundary == "reflect", tuple(W.indices))
+
+
+def between(x: Tensor, y: Tensor) -> int:
+    """The i for which x[i] would be y[0], if x went on so far."""
+    return (y.data_ptr() - x.data_ptr()) // x.element_size()
+
+
+def split_all(u: Tensor, form: Cascade, out: Tensor) -> None:
+    """out = W u; both contiguous."""
+    i = u.ndim - form.dim
+    source, beside, many = u, empty(u.shape, u) if form.levels > 1 else u, u.shape[:i].numel()
+    axes = banks(form, u.dtype == torch.float32)
+    for where, grid, order in grids(tuple(u.shape[i:]), form, streamed(out)):
+        args = flat(source), flat(out), between(out, beside), where, grid, *axes, order
+        parallel(split, many * order.size, *args, keep=(out, beside))
+        source = out if where[form.order[0]] == 0 else beside
+
+
+def merge_all(d: Tensor, form: Cascade, out: Tensor) -> None:
+    """out = W^T d; both contiguous."""
+    i = out.ndim - form.dim
+    beside, many = empty(out.shape, out) if form.levels > 1 else out, out.shape[:i].numel()
+    axes, low = banks(form, d.dtype == torch.float32), out
+    levels = grids(tuple(out.shape[i:]), form, streamed(out))
+    for level, (where, grid, order) in reversed(list(enumerate(levels))):
+        source = where.copy()
+        source[form.order[0]] = 0 if level == form.levels - 1 else -1
+        target = out if level % 2 == 0 else beside
+        args = flat(d), between(d, low), flat(target), source, grid, *axes, order
+        parallel(merge, many * order.size, *args, keep=(d, low))
+        low = target
+
+
+def packed(u: Tensor) -> Tensor:
+    """u, contiguous and at an address that is a multiple of the size of an entry."""
+    u = u.resolve_neg()
+    return u.contiguous() if u.data_ptr() % u.element_size() == 0 else u.clone(memory_format=torch.contiguous_format)
+
+
+def _bands(u: Tensor, *form: Any) -> Any:
+    """The shape of W u."""
+    _, _, _, _, levels, dim, _, order = form
+    return (*u.shape[: u.ndim - dim], 1 + levels * (len(order) - 1), *u.shape[u.ndim - dim :])
+
+
+def _picture(d: Tensor, *form: Any) -> Any:
+    """The shape of W^T d."""
+    axis = d.ndim - form[5] - 1
+    return (*d.shape[:axis], *d.shape[axis + 1 :])
+
+
+def _analysis(u: Tensor, *form: Any) -> Tensor:
+    out = empty(_bands(u, *form), u)
+    split_all(packed(u), Cascade.of(*form), out)
+    return out
+
+
+def _synthesis(d: Tensor, *form: Any) -> Tensor:
+    out = empty(_picture(d, *form), d)
+    merge_all(packed(d), Cascade.of(*form), out)
+    return out
+
+
+FORM = (
+    "(Tensor u, float[] q, int[] k, int[] length, int[] sign, int levels, int dim, bool reflect, int[] order) -> Tensor"
+)
+_W = torch.library.custom_op("companion::framelets", _analysis, mutates_args=(), schema=FORM)
+_WT = torch.library.custom_op("companion::framelets_adjoint", _synthesis, mutates_args=(), schema=FORM)
+_W.register_fake(lambda u, *form: u.new_empty(_bands(u, *form)))
+_WT.register_fake(lambda d, *form: d.new_empty(_picture(d, *form)))
+
+
+def _transposed(op: Any, other: Any) -> None:
+    """Tell autograd that op is linear with the transpose `other`, and vmap that it takes batches."""
+
+    def keep(ctx: Any, inputs: Any, output: Tensor) -> None:
+        ctx.form = inputs[1:]
+
+    op.register_autograd(lambda ctx, v: (other(v, *ctx.form), *[None] * len(ctx.form)), setup_context=keep)
+    op.register_vmap(lambda info, at, v, *form: (op(v.movedim(at[0], 0), *form), 0))
+
+
+_transposed(_W, _WT)
+_transposed(_WT, _W)
+
+
+def analysis(u: Tensor, form: Cascade) -> Tensor:
+    """W u, (*batch, *space) -> (*batch, band, *space), with derivatives of every order."""
+    return (_analysis if unwatched(u) else _W)(u, *form)
+
+
+def synthesis(d: Tensor, form: Cascade) -> Tensor:
+    """W^T d, (*batch, band, *space) -> (*batch, *space), with derivatives of every order."""
+    return (_synthesis if unwatched(d) else _WT)(d, *form)
