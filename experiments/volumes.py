@@ -167,11 +167,11 @@ def costs(side: int, seconds: float) -> dict[str, Any]:
     for kept in (False, True):
         if kept:
             keep_memory()
-        for (name, (case, inout)), (form, loops) in itertools.product(cases.items(), forms.items()):
-            like = torch.zeros(inout // 2 if loops else 1, *u.shape)  # as much memory as a loop goes through
+        for (name, (case, through)), (form, loops) in itertools.product(cases.items(), forms.items()):
+            like = torch.zeros(through // 2 if loops else 1, *u.shape)  # as much memory as a loop goes through
             with use(loops), torch.no_grad():
                 call = case(u)
-                bytes_moved = moved(call) + 4 * inout * u.numel() * loops
+                bytes_moved = moved(call) + 4 * through * u.numel() * loops
                 taken, copy = best([call, like.clone], seconds)
                 near = u.numel() * in_cache(case, u, min(64, side // 4), seconds / 5) if loops and kept else 0.0
             row = rows.setdefault(name, {}).setdefault(form, {"bytes a pixel": round(bytes_moved / u.numel(), 1)})
