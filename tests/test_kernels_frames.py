@@ -28,7 +28,7 @@ from companion import (
     run,
 )
 from companion.kernels.frames import analysis, cascade, synthesis
-from companion.kernels.rows import STREAM
+from companion.kernels.rows import STREAM, streamed
 from companion.operators.filters import Filter
 from tests.laws import test_operators as laws
 from tests.laws.registry import OPERATORS, simplex_bank
@@ -162,12 +162,13 @@ def test_threads_do_not_change_a_number() -> None:
 
 
 def test_large_results_pass_by_the_cache_unchanged() -> None:
-    """Larger than STREAM bytes, with rows that start on a multiple of 64 bytes, and with rows that do not."""
-    for n in (1088, 1087):
-        W, u = FrameletTransform(bspline(1)), torch.rand(n, n)
-        assert 4 * u.nbytes > STREAM
-        for readable, fused in (both(lambda: W(u)), both(lambda: W.T(torch.stack([u] * 4)))):  # noqa: B023
-            assert distance(fused, readable) < 1e-6
+    """With rows that start on a multiple of 64 bytes, and with rows that do not."""
+    W = FrameletTransform(bspline(1))
+    for n, large, picture in ((1088, True, False), (1087, False, False), (2064, True, True)):
+        u = torch.rand(n, n)
+        for once, twice in (both(lambda: W(u)), both(lambda: W.T(torch.stack([u] * 4)))):  # noqa: B023
+            assert distance(twice, once) < 1e-6
+        assert (streamed(W(u), STREAM), streamed(W.T(W(u)))) == (large, picture)
 
 
 # ---- derivatives ----------------------------------------------------------------------------------------------------

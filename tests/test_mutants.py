@@ -184,6 +184,36 @@ MUTANTS = [
         {"q[m + (d - 1) * H], q[m], q[there * d * H + r], share": "q[m + (d - 1) * H], q[m], q[m], share"},
         "tests/test_fast_rof.py::test_the_loop_is_the_step",
     ),
+    Mutant(
+        "the loop of PDHG takes the old field of the plane before, where its part begins",
+        "kernels/primal_dual.py",
+        {"before, d, A, H, q, size, sigma,": "before, d, A, H, q, size, 0 * sigma,"},
+        "tests/test_kernels_primal_dual.py::test_threads_share_the_planes",
+    ),
+    Mutant(
+        "the loop of PDHG forgets that no difference leaves the last plane",
+        "kernels/primal_dual.py",
+        {"above, tau if periodic or i < A - 1 else none, tau)": "above, tau, tau)"},
+        "tests/test_kernels_primal_dual.py::test_the_loop_is_the_step_of_rof",
+    ),
+    Mutant(
+        "the loop of PDHG takes the step of differences for the step of the data",
+        "flows/splitting.py",
+        {"pull = E.weight * float(self.tau)": "pull = E.weight * numbers[1]"},
+        "tests/test_kernels_primal_dual.py::test_the_loop_climbs_for_every_data_term",
+    ),
+    Mutant(
+        "the loop of PDHG overlooks a threshold of another kind",
+        "flows/splitting.py",
+        {"isotropic = type(R) is GroupL1 and": "isotropic = isinstance(R, GroupL1) and"},
+        "tests/test_kernels_primal_dual.py::test_what_the_loop_does_not_know_keeps_the_readable_form",
+    ),
+    Mutant(
+        "memory is given out again while somebody holds it",
+        "kernels/rows.py",
+        {"    return torch.from_numpy(array)\n": "    _keep(key, memory)\n    return torch.from_numpy(array)\n"},
+        "tests/test_kernels_primal_dual.py::test_old_states_stay_as_they_were",
+    ),
     # kernels: frames
     Mutant(
         "the loop of the adjoint reflects an antisymmetric filter without its sign",

@@ -11,9 +11,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from companion.energies.functional import Composed, LeastSquares
+from companion.energies.functional import Composed, LeastSquares, fitted
 from companion.energies.models import Problem
+from companion.energies.norms import L1, GroupL1
 from companion.flows.solvers import Solver, announce, check_proximal, check_step, number
+from companion.kernels import hooked, taken, unwatched
+from companion.kernels.primal_dual import climb, step
+from companion.operators.differences import Gradient
+from companion.operators.measure import Identity
 
 
 class Split(NamedTuple):
@@ -152,14 +157,43 @@ class PDHG(Solver):
         return s.p
 
     def forward(self, s: PrimalDual) -> PrimalDual:
-        E, R, K = self.E, self.problem.R, self.problem.K
-        p, q = R.prox_conjugate(s.p + self.sigma * K(s.bar), self.sigma), s.q
+        E, q = self.E, s.q
+        numbers = self._loop(s)
+        plain = type(E) is LeastSquares and type(E.A) is Identity and unwatched(E.f) and not hooked(E, E.A)
+        if numbers and plain:
+            pull = E.weight * float(self.tau)
+            return PrimalDual(*step(fitted(E.f, s.x).expand_as(s.x), *s[:3], pull, *numbers), q)
+        p, v = climb(*s[:3], *numbers) if numbers else self._climb(s)
         if self.split:
             q = E.F.prox_conjugate(q + self.sigma * E.A(s.bar), self.sigma)
-            x = s.x - self.tau * (K.adjoint(p) + E.A.adjoint(q))
+            x = v - self.tau * E.A.adjoint(q)
         else:
-            x = E.prox(s.x - self.tau * K.adjoint(p), self.tau)
+            x = E.prox(v, self.tau)
         return PrimalDual(x, 2 * x - s.x, p, q)
+
+    def _climb(self, s: PrimalDual) -> tuple[Tensor, Tensor]:
+        """p, and v = x - tau K^T p."""
+        R, K = self.problem.R, self.problem.K
+        p = R.prox_conjugate(s.p + self.sigma * K(s.bar), self.sigma)
+        return p, s.x - self.tau * K.adjoint(p)
+
+    def _loop(self, s: PrimalDual) -> tuple[Any, ...]:
+        """(sigma, tau, lam, isotropic, dim, periodic) where kernels/primal_dual.py may stand in: K are plain
+        differences, R one weight times their lengths or entries; else nothing.
+        """
+        K, R = self.problem.K, self.problem.R
+        if type(K) is not Gradient or K.dim > 3 or s.x.ndim < K.dim or R.lam.numel() != 1 or hooked(K, R):
+            return ()
+        isotropic = type(R) is GroupL1 and R.axis == -K.dim - 1 and R.sizes in (None, (K.dim,))
+        entries = type(R) is L1 and R.f.numel() == 1 and not R.f
+        space = s.x.shape[-K.dim :]
+        alike = s.p.shape == (*s.x.shape[: -K.dim], K.dim, *space)
+        tensors = s.x, s.bar, s.p
+        if not ((isotropic or entries) and alike and taken(*tensors) and unwatched(*tensors, self.tau, R.lam)):
+            return ()
+        scale = 1 / K.h
+        sigma, tau = scale * float(self.sigma), scale * float(self.tau)
+        return sigma, tau, float(R.lam), isotropic, K.dim, K.boundary == "periodic"
 
 
 def penalty(problem: Problem) -> float:

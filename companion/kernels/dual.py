@@ -23,6 +23,7 @@ from torch import Tensor
 
 from companion.kernels import loop, part
 from companion.kernels.differences import array, over, solid
+from companion.kernels.rows import empty
 
 
 @part
@@ -239,7 +240,7 @@ def ascend(
     periodic: bool,
 ) -> Tensor:  # fmt: skip
     """The new p, (*batch, dim, *space), of f (*batch, *space): no derivative is taken through it."""
-    (A, H, W), out = solid(f.shape[-dim:]), p.new_empty(p.shape)
+    (A, H, W), out = solid(f.shape[-dim:]), empty(p.shape, p)
     fields = [v.reshape(-1, W) for v in (array(f), array(p), array(old), out.numpy())]
     numbers = (fields[0].dtype.type(number) for number in (beta, tau, share, radius))
     over(ascend_planes, math.prod(f.shape[:-dim]) * A, f.numel(), *fields, dim, A, H, *numbers, isotropic, periodic)
@@ -251,7 +252,7 @@ def split(x: Tensor, b: Tensor, radius: float, periodic: bool) -> tuple[Tensor, 
     x (*batch, H, W), no derivative.
     """
     A, W = x.shape[-2:]
-    near, rest = b.new_empty(b.shape), b.new_empty(b.shape)
+    near, rest = empty(b.shape, b), empty(b.shape, b)
     fields = [array(v).reshape(-1, W) for v in (x, b)] + [v.view(-1, W).numpy() for v in (near, rest)]
     over(split_rows, len(fields[0]), x.numel(), *fields, A, fields[0].dtype.type(radius), periodic)
     return near, rest

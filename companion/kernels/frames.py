@@ -13,7 +13,7 @@ from torch import Tensor
 from companion.kernels import parallel, taken, unwatched
 from companion.kernels.cascade import Cascade, banks, flat, grids, numbers
 from companion.kernels.merge import merge
-from companion.kernels.rows import empty, streamed
+from companion.kernels.rows import STREAM, empty, streamed
 from companion.kernels.split import split
 
 
@@ -36,7 +36,7 @@ def split_all(u: Tensor, form: Cascade, out: Tensor) -> None:
     i = u.ndim - form.dim
     source, beside, many = u, empty(u.shape, u) if form.levels > 1 else u, u.shape[:i].numel()
     axes = banks(form, u.dtype == torch.float32)
-    for where, grid, order in grids(tuple(u.shape[i:]), form, streamed(out)):
+    for where, grid, order in grids(tuple(u.shape[i:]), form, streamed(out, STREAM)):
         args = flat(source), flat(out), between(out, beside), where, grid, *axes, order
         parallel(split, many * order.size, *args, keep=(out, beside))
         source = out if where[form.order[0]] == 0 else beside

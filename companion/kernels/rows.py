@@ -23,8 +23,10 @@ from torch import Tensor
 from companion.kernels import loop, part, primitive
 
 PAGES, KEPT = 2**20, 2**30  # bytes; memory of at least this size is used again, so much of it is kept
-STREAM = 2**24  # bytes; a larger result does not stay in the cache of a core, and is written past it
+MOST = 8  # pieces of it
+STREAM = 2**22  # bytes; larger bands are written past the cache, and a picture of four times that, which is read soon
 LINE = 64  # bytes of memory that are written at once
+KINDS = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 @primitive
@@ -139,9 +141,9 @@ def extend(x, pad, W, reflect, sign):
         x[j] = sign * x[wrap(j, W, reflect)] if mirrored(j, W, reflect) else x[wrap(j, W, reflect)]
 
 
-def streamed(out: Tensor) -> bool:
-    """Whether the rows of `out` are to be written past the cache."""
-    return out.nbytes >= STREAM and out.shape[-1] * out.element_size() % LINE == 0 and out.data_ptr() % LINE == 0
+def streamed(out: Tensor, least: int = 4 * STREAM) -> bool:
+    """Whether the rows of `out`, at least so many bytes, are to be written past the cache."""
+    return out.nbytes >= least and out.shape[-1] * out.element_size() % LINE == 0 and out.data_ptr() % LINE == 0
 
 
 def empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
@@ -153,21 +155,22 @@ def empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
     n = prod(shape) * like.element_size()
     if n < PAGES:
         return torch.empty(shape, dtype=like.dtype)
-    found = next((size for size in sorted(_spare) if n <= size - LINE <= 2 * n), 0)
-    memory = _spare.pop(found, None)
+    key = next((key for key in sorted(_spare) if n <= key[0] - LINE <= 2 * n), (0, 0))
+    memory = _spare.pop(key, None)
     if memory is None:
         memory = np.empty(n + LINE, np.uint8)
-    start = -memory.ctypes.data % LINE
-    array = memory[start : start + n].view(torch.empty(0, dtype=like.dtype).numpy().dtype).reshape(shape)
-    weakref.finalize(array, _keep, memory).atexit = False
+        key = memory.size, memory.ctypes.data
+    start = -key[1] % LINE
+    array = memory[start : start + n].view(KINDS[like.dtype]).reshape(shape)
+    weakref.finalize(array, _keep, key, memory).atexit = False
     return torch.from_numpy(array)
 
 
-_spare: dict[int, Any] = {}
+_spare: dict[tuple[int, int], Any] = {}  # by size, and by address
 
 
-def _keep(memory: Any) -> None:
-    """The pieces let go last are kept, of different sizes, KEPT bytes in all."""
-    _spare[memory.size] = memory
-    while sum(_spare) > KEPT or len(_spare) > 4:
+def _keep(key: tuple[int, int], memory: Any) -> None:
+    """The pieces let go last are kept, MOST at most, KEPT bytes in all."""
+    _spare[key] = memory
+    while len(_spare) > MOST or sum(size for size, _ in list(_spare)) > KEPT:
         _spare.pop(next(iter(_spare)), None)
