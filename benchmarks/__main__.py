@@ -22,10 +22,18 @@ def arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small sizes, printed and not stored")
     parser.add_argument("--threads", type=int, nargs="+", help="by default 1, and 2 for some tasks")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="times that each call is measured")
+    parser.add_argument(
+        "--rounds", type=int, default=ROUNDS, help=f"times that each call is measured, {ROUNDS} or more"
+    )
     parser.add_argument("--out", type=Path, help="another file of rows; the page is then not written")
     parser.add_argument("--list", action="store_true", help="the tasks and their sizes")
-    return parser.parse_args(words)
+    asked = parser.parse_args(words)
+    if asked.rounds < ROUNDS and not (asked.quick or asked.out):
+        parser.error(
+            f"the page says that each call is measured at least {ROUNDS} times; got --rounds {asked.rounds}: give "
+            "more, or --quick or --out FILE, which leave the page alone"
+        )
+    return asked
 
 
 def row(task: Task, size: tuple[int, ...], device: torch.device, rounds: int) -> report.Row:

@@ -2,8 +2,9 @@
 
 A `Task` makes a `Case` for a size: our call, the bytes that it cannot avoid to move, and the `Peer`s. `measure` calls
 everything once to warm up, compares each peer's result with ours, refuses those that solve another problem, and then
-calls ours, the limit and the peers in turn, at least seven times each, beginning with another one each time. A short
-call is repeated until it lasts a millisecond. Medians and minima are kept: on a machine that others use too, minima.
+calls ours, the limit and the peers in turn, beginning with another one each time; for the page at least seven times
+each. A short call is repeated until it lasts a millisecond. Medians and minima are kept: on a machine that others use
+too, minima.
 """
 
 from __future__ import annotations

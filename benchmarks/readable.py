@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from benchmarks.harness import Call, Peer
+from companion import kernels
 
 
 def readable(call: Call) -> dict[str, Peer]:
-    """{"readable form": the call without kernels}; empty where the package has none, or numba is missing."""
-    try:
-        from companion import kernels
-    except ImportError:
-        return {}
+    """{"readable form": the call without kernels}; empty where numba is missing."""
     if not kernels.available():
         return {}
 

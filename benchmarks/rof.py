@@ -8,7 +8,7 @@ run in float64, so a result's excess is its objective over that bound, minus 1.
     gap certified ours runs until its own duality gap is 1e-4 of the objective, and the peers, who have no gap, take as
                   few iterations as reach the same objective
 
-    ours          FISTA on the dual with restart, or FastROF; PDHG stands beside it
+    ours          FastROF; PDHG stands beside it
     scikit-image  denoise_tv_chambolle, denoise_tv_bregman
     pyproximal, odl, deepinv, scico   their Chambolle-Pock iterations, same differences, with the steps of our PDHG
 
@@ -27,11 +27,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import companion
 from benchmarks.diffusion import photograph
 from benchmarks.harness import Call, Case, Peer, Size, Task
 from benchmarks.readable import readable
-from companion import FISTA, PDHG, ROF, rof_dual, run
+from companion import FISTA, PDHG, ROF, FastROF, rof_dual, run
 
 NU, GAP, LONGEST, RESTING = 0.1, 1e-4, 20_000, 500  # RESTING: what moves no more by then stays
 Solve = Callable[[int], Any]
@@ -59,28 +58,6 @@ def searched(solve: Solve, excess: Callable[[Any], float], tol: Callable[[], flo
     return lambda: solve(k)
 
 
-def solver(problem: ROF, f: Tensor) -> tuple[Any, Callable[[Any, Any], bool]]:
-    """A map for `run` and the rule that stops it at the gap: FastROF where the package has it."""
-    fast = getattr(companion, "FastROF", None)
-    if fast is not None:
-        step = fast(f, NU)
-        return step, step.certified(GAP)
-    dual = rof_dual(problem)
-    return FISTA(dual, restart=True), every(10, lambda x: dual.gap(x.x) <= GAP * problem(dual.decode(x.x)))
-
-
-def every(n: int, rule: Callable[[Any], Any]) -> Callable[[Any, Any], bool]:
-    """A stopping rule that is asked each n-th step."""
-    count = 0
-
-    def until(new: Any, old: Any) -> bool:
-        nonlocal count
-        count += 1
-        return count % n == 0 and bool(rule(new))
-
-    return until
-
-
 def rof(certified: bool) -> Callable[..., Case]:
     """The case with our own stopping rule, or with the fewest iterations."""
     return lambda size, dtype, device: _rof(size, dtype, device, certified)
@@ -89,8 +66,7 @@ def rof(certified: bool) -> Callable[..., Case]:
 def _rof(size: Size, dtype: torch.dtype, device: torch.device, certified: bool) -> Case:
     f = photograph(size, dtype, device)
     f = f + 0.087 * torch.randn(size, generator=torch.Generator().manual_seed(1), dtype=dtype).to(device)  # 0.1 in all
-    problem, array = ROF(f, NU), f.cpu().numpy().copy()
-    primal_dual, taken = PDHG(problem), 0
+    array, primal_dual, taken = f.cpu().numpy().copy(), PDHG(ROF(f, NU)), 0
 
     @functools.cache
     def bound() -> tuple[ROF, float]:
@@ -106,13 +82,13 @@ def _rof(size: Size, dtype: torch.dtype, device: torch.device, certified: bool) 
 
     def to_the_gap() -> Tensor:
         nonlocal taken
-        step, until = solver(problem, f)
-        end = run(step, f, k=LONGEST, until=until)
+        step = FastROF(f, NU)
+        end = run(step, f, k=LONGEST, until=step.certified(GAP))
         taken = end.k
         return end.u
 
     def iterated(k: int) -> Tensor:
-        return run(solver(problem, f)[0], f, k=k).u
+        return run(FastROF(f, NU), f, k=k).u
 
     @functools.cache
     def enough() -> int:

@@ -365,7 +365,16 @@ def test_the_page_is_what_the_rows_say(report) -> None:
         "peak_mb",
         "absent",
     }
-    assert all(needed <= set(row) and row["limit_s"] > 0 for row in rows)
+    assert all(needed <= set(row) and row["limit_s"] > 0 and row["rounds"] >= 7 for row in rows)
+
+
+def test_fewer_rounds_than_the_page_says_do_not_reach_it(capsys) -> None:
+    main = importlib.import_module("benchmarks.__main__")
+    with pytest.raises(SystemExit):
+        main.main(["--rounds", "6", "run, 1000 steps"])
+    assert "at least 7 times; got --rounds 6: give more, or --quick or --out FILE" in capsys.readouterr().err
+    for words in (["--quick", "--rounds", "1"], ["--out", "rows.json", "--rounds", "1"], ["--rounds", "7"]):
+        assert main.arguments(words).rounds == int(words[-1])
 
 
 def test_one_command_measures_and_stores(report, tmp_path, capsys) -> None:

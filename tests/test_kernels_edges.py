@@ -47,10 +47,16 @@ def test_weights_are_reduced_by_the_loop_too() -> None:
     D = t.unsqueeze(0) * t.unsqueeze(1) + 1e-3 * torch.eye(2, dtype=torch.float64)[..., None, None]
     D = D / 1.001
     assert Selling().excess(D) > 0
-    u = torch.rand(33, 33, dtype=torch.float64)
-    with use(True):
-        out = u + Selling.limit * Selling().divergence(D, u, 1.0)
-    assert u.min() - 1e-12 <= out.min() and out.max() <= u.max() + 1e-12
+    point = torch.zeros(33, 33, dtype=torch.float64)
+    point[16, 16] = 1  # an explicit step leaves 1 - limit W of it
+    for u in (torch.rand(33, 33, dtype=torch.float64), point):
+        with use(False):
+            expected = Selling().divergence(D, u, 1.0)
+        with use(True):
+            flow = Selling().divergence(D, u, 1.0)
+        torch.testing.assert_close(flow, expected, rtol=0, atol=1e-12)
+        out = u + Selling.limit * flow
+        assert u.min() - 1e-12 <= out.min() and out.max() <= u.max() + 1e-12
 
 
 @pytest.mark.parametrize("F", [EdgeEnhancing(FastDecay(0.2), 0.7), CoherenceEnhancing(0.1, rho=2.0)], ids=repr)

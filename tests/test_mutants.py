@@ -59,6 +59,9 @@ THRESHOLDS = "tests/laws/test_thresholds.py::"
 DYNAMICS = "tests/test_dynamics.py::"
 FILTERS = "tests/test_filters.py::"
 FRAMES = "tests/test_frames.py::"
+KERNEL_DIFFERENCES = "tests/test_kernels_differences.py::"
+KERNEL_EDGES = "tests/test_kernels_edges.py::"
+KEPT = "tests/test_kept.py::"
 KERNEL_FRAMES = "tests/test_kernels_frames.py::"
 SPLINES = "tests/test_splines.py::"
 MEASURE = "tests/test_measure.py::"
@@ -213,6 +216,80 @@ MUTANTS = [
         "kernels/rows.py",
         {"    return torch.from_numpy(array)\n": "    _keep(key, memory)\n    return torch.from_numpy(array)\n"},
         "tests/test_kernels_primal_dual.py::test_old_states_stay_as_they_were",
+    ),
+    Mutant(
+        "the loop of the gradient has no row below the last one on the torus",
+        "kernels/differences.py",
+        {"below = (a + 1) % A if periodic else min(a + 1, A - 1)": "below = min(a + 1, A - 1)"},
+        KERNEL_DIFFERENCES + "test_the_loops_are_differences_written_out",
+    ),
+    Mutant(
+        "the loop of D^T sees the last differences at a border that reflects",
+        "kernels/differences.py",
+        {"p[b, 0, a, i] if periodic or a < A - 1 else zero": "p[b, 0, a, i]"},
+        KERNEL_DIFFERENCES + "test_the_loops_are_differences_written_out",
+    ),
+    Mutant(
+        "the loop of D^T takes the middle axis of a volume for a torus",
+        "kernels/differences.py",
+        {"before = p[b, 1, a, i - 1 if i else H - 1] if periodic or i else zero": "before = p[b, 1, a, i - 1]"},
+        KERNEL_DIFFERENCES + "test_the_loops_are_the_readable_form",
+    ),
+    Mutant(
+        "the loop of D^T is differentiated as if it were D",
+        "kernels/differences.py",
+        {"transposed(_adjoint_op, _forward_op)": "transposed(_adjoint_op, _adjoint_op)"},
+        KERNEL_DIFFERENCES + "test_derivatives",
+    ),
+    # kernels: edges
+    Mutant(
+        "a flux leaves one end and does not arrive at the other",
+        "kernels/edges.py",
+        {"                            out[n, r, s] -= flux\n": ""},
+        KERNEL_EDGES + "test_the_loops_are_the_stencil",
+    ),
+    Mutant(
+        "a half edge weighs at the end where it begins alone",
+        "kernels/edges.py",
+        {"                            W[n, r, s] += half\n": ""},
+        KERNEL_EDGES + "test_weights_are_reduced_by_the_loop_too",
+    ),
+    Mutant(
+        "the third edge of an acute superbase is the first",
+        "kernels/edges.py",
+        {"rho[n, 1, i, j] = max(-form(a, b, c, x, y, p, q), 0.0)": "rho[n, 1, i, j] = rho[n, 0, i, j]"},
+        KERNEL_EDGES + "test_the_loops_are_the_stencil",
+    ),
+    Mutant(
+        "the loop takes a tensor with a negative eigenvalue",
+        "kernels/edges.py",
+        {"not (small >= -1e-6 * abs(large) and large < math.inf)": "not large < math.inf"},
+        KERNEL_EDGES + "test_a_tensor_that_is_none_is_still_named",
+    ),
+    # kernels: memory
+    Mutant(
+        "an interrupt lets go of the memory that another thread works on",
+        "kernels/__init__.py",
+        {"return compiled(*args, start, stop), keep": "return compiled(*args, start, stop)"},
+        "tests/test_kernels_processes.py::test_what_is_kept_outlives_an_interrupt",
+    ),
+    Mutant(
+        "a kept value is not made anew for data changed in place",
+        "operators/kept.py",
+        {"return unchanged and len(before)": "return len(before)"},
+        KEPT + "test_computed_once_and_anew_where_something_changed",
+    ),
+    Mutant(
+        "a kept value is that of another key",
+        "operators/kept.py",
+        {"if made and made[0] == key and _same": "if made and _same"},
+        KEPT + "test_computed_once_and_anew_where_something_changed",
+    ),
+    Mutant(
+        "a kept value has no derivative",
+        "operators/kept.py",
+        {" or not unwatched(*tensors)": ""},
+        KEPT + "test_nothing_is_kept_where_a_derivative_is_asked_for",
     ),
     # kernels: frames
     Mutant(

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from companion.flows.conditions import check_diffusivity, derivative
 from companion.kernels import diffusion as kernels
+from companion.kernels import unwatched
 
 
 class Diffusivity(nn.Module):
@@ -130,7 +131,11 @@ class Rational(Diffusivity):
     def _power(self, s: Tensor, less: int) -> Tensor:
         """s^{p - less} / lam^2; its gradient is finite at s = 0 too, where it is taken as 0."""
         s = s.clamp_min(torch.finfo(s.dtype).tiny)
-        return s.pow(self.p.to(s.dtype) - less) / self.lam.to(s.dtype).square()
+        if self.p.is_cpu and unwatched(self.p) and not torch.compiler.is_compiling():
+            power = s.pow(self.p.item() - less)  # a number: torch knows powers of 0, 1 and 2
+        else:
+            power = s.pow(self.p.to(s.dtype) - less)
+        return power / self.lam.to(s.dtype).square()
 
     @property
     def threshold(self) -> float:

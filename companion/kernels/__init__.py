@@ -115,6 +115,18 @@ def hooked(*maps: Any) -> bool:
     return any(getattr(f, "_forward_hooks", None) or getattr(f, "_forward_pre_hooks", None) for f in maps)
 
 
+def transposed(op: Any, other: Any) -> None:
+    """op(v, *numbers) is linear in v with the transpose other(v, *numbers): told to autograd; and vmap hands it batches
+    along a first axis.
+    """
+
+    def keep(ctx: Any, inputs: Any, output: Tensor) -> None:
+        ctx.numbers = inputs[1:]
+
+    op.register_autograd(lambda ctx, v: (other(v, *ctx.numbers), *[None] * len(ctx.numbers)), setup_context=keep)
+    op.register_vmap(lambda info, at, v, *numbers: (op(v.movedim(at[0], 0), *numbers), 0))
+
+
 @cache
 def _stamp() -> tuple[Any, ...]:
     """When the files of this folder were written. A kept loop holds copies of loops of other files, so it is as old as

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from companion.kernels import Loop, loop, parallel, unwatched
+from companion.kernels import Loop, loop, parallel, transposed, unwatched
 
 LARGE = 2**20  # entries; below, one gradient alone saves less than its compilation costs
 ALONE = 2**19  # entries; below, a second thread costs more than it saves
@@ -126,18 +126,8 @@ _forward_op.register_fake(lambda u, h, dim, periodic: u.new_empty(*u.shape[:-dim
 _adjoint_op.register_fake(lambda p, h, dim, periodic: p.new_empty(*p.shape[: -dim - 1], *p.shape[-dim:]))
 
 
-def _transposed(op: Any, other: Any) -> None:
-    """Tell autograd that op is linear with the transpose `other`, and vmap that it takes batches."""
-
-    def keep(ctx: Any, inputs: Any, output: Tensor) -> None:
-        ctx.grid = inputs[1:]
-
-    op.register_autograd(lambda ctx, v: (other(v, *ctx.grid), None, None, None), setup_context=keep)
-    op.register_vmap(lambda info, at, v, *grid: (op(v.movedim(at[0], 0), *grid), 0))
-
-
-_transposed(_forward_op, _adjoint_op)
-_transposed(_adjoint_op, _forward_op)
+transposed(_forward_op, _adjoint_op)
+transposed(_adjoint_op, _forward_op)
 
 
 def gradient(u: Tensor, h: float, dim: int, periodic: bool) -> Tensor:

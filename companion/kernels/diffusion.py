@@ -116,7 +116,7 @@ def neighbours(i: int, n: int, periodic: bool) -> tuple[int, int]:
 
 
 @loop
-def row(
+def step_row(
     out: Any, u: Any, below: Any, v: Any, under: Any, up: Any, keep: Any, k: Any, scale: Any, a: Any, b: Any, turn: Any
 ) -> None:
     """out = keep u + k sum_i (f_i[n] - f_i[n - e_i]) on a row of a picture; `below` and `under` are the next rows of u
@@ -150,8 +150,8 @@ def steps_picture(
         n, i = t // A, t % A
         above, below = neighbours(i, A, periodic)
         if t == start or i == 0:
-            row(spare, u[n, above, 0], u[n, i, 0], v[n, above, 0], v[n, i, 0], up, keep, k, scale, a, b, turn)
-        row(out[n, i, 0], u[n, i, 0], u[n, below, 0], v[n, i, 0], v[n, below, 0], up, keep, k, scale, a, b, turn)
+            step_row(spare, u[n, above, 0], u[n, i, 0], v[n, above, 0], v[n, i, 0], up, keep, k, scale, a, b, turn)
+        step_row(out[n, i, 0], u[n, i, 0], u[n, below, 0], v[n, i, 0], v[n, below, 0], up, keep, k, scale, a, b, turn)
 
 
 @loop
@@ -236,7 +236,7 @@ def stepper(law: Loop, dim: int) -> Loop:
     name = law.f.__name__
     if dim == 3:
         return put(steps_volume, name, weigh=put(weigh, name, g=law))
-    return put(steps_picture, name, row=put(row, name, g=law))
+    return put(steps_picture, name, step_row=put(step_row, name, g=law))
 
 
 def diffuse(

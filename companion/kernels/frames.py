@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from companion.kernels import parallel, taken, unwatched
+from companion.kernels import parallel, taken, transposed, unwatched
 from companion.kernels.cascade import Cascade, banks, flat, grids, numbers
 from companion.kernels.merge import merge
 from companion.kernels.rows import STREAM, empty, streamed
@@ -96,18 +96,8 @@ _W.register_fake(lambda u, *form: u.new_empty(_bands(u, *form)))
 _WT.register_fake(lambda d, *form: d.new_empty(_picture(d, *form)))
 
 
-def _transposed(op: Any, other: Any) -> None:
-    """Tell autograd that op is linear with the transpose `other`, and vmap that it takes batches."""
-
-    def keep(ctx: Any, inputs: Any, output: Tensor) -> None:
-        ctx.form = inputs[1:]
-
-    op.register_autograd(lambda ctx, v: (other(v, *ctx.form), *[None] * len(ctx.form)), setup_context=keep)
-    op.register_vmap(lambda info, at, v, *form: (op(v.movedim(at[0], 0), *form), 0))
-
-
-_transposed(_W, _WT)
-_transposed(_WT, _W)
+transposed(_W, _WT)
+transposed(_WT, _W)
 
 
 def analysis(u: Tensor, form: Cascade) -> Tensor:

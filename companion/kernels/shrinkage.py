@@ -38,13 +38,13 @@ class Rule(IntEnum):
 def shrink(x, W, rule, lam, mu, tiny):
     """x <- S(x) on a row, for lam > 0."""
     zero, one = 0 * lam, lam / lam
-    if rule == 0:
+    if rule == Rule.SOFT:
         for j in range(W):
             x[j] -= min(max(x[j], -lam), lam)
-    elif rule == 1:
+    elif rule == Rule.HARD:
         for j in range(W):
             x[j] = x[j] if abs(x[j]) > lam else zero
-    elif rule == 2:
+    elif rule == Rule.GARROTE:
         for j in range(W):
             x[j] -= x[j] * (lam * lam / max(max(lam * lam, x[j] * x[j]), tiny))
     else:
@@ -91,9 +91,9 @@ def merge_ring(o, ring, M, size, i, lines, g, b, at, w, made, past):
 
 
 @part
-def step_rows(o, x, z, own, g, banks, order, rule, lam, mu, tiny, first, last, past):
+def step_rows(o, x, z, own, g, axes, order, rule, lam, mu, tiny, first, last, past):
     """Rows order[first:last] of W~^T S(W x), x a plane; where own, z in place of the average. lam is for this plane."""
-    down, across, up, back = banks
+    down, across, up, back = axes
     reach, M = g.s * max(across.hi, -across.lo, back.hi, -back.lo), up.hi - up.lo + 1
     pad, F, like = aligned(reach), across.R, lam.dtype
     T, room = g.W + 2 * pad, max(down.R * down.most, across.R * across.most, up.R * up.most, back.R * back.most)
@@ -121,9 +121,9 @@ def step_rows(o, x, z, own, g, banks, order, rule, lam, mu, tiny, first, last, p
                             y[j] = z[h * g.W + j]
                     else:
                         correlate(y, row(t, pad), g.s, across, f, g.W)
-                        if rule < 4 and lam[p] > 0:
+                        if rule != Rule.ISOTROPIC and lam[p] > 0:
                             shrink(y, g.W, rule, lam[p], mu[p], tiny)
-            if rule == 4:
+            if rule == Rule.ISOTROPIC:
                 shrink_together(row(rows, pad), T, down.R * F * T, T, g.W, lam[0], row(t, pad), tiny)
             for e in range(down.R):
                 y = row(rows, e * F * T + pad)
@@ -141,11 +141,11 @@ def step(u, z, out, g, bank, dual, delta, order, rule, lam, mu, tiny, first, las
     """
     L, size = order.size, g.H * g.W
     down, up = pointers(bank if g.dim > 1 else delta), pointers(dual if g.dim > 1 else delta)
-    banks = down, pointers(bank), up, pointers(dual)
+    axes = down, pointers(bank), up, pointers(dual)
     for b in range(first // L, (last + L - 1) // L):
         o, x, y = row(out, b * size), row(u, b * size), row(z, b * size)
         lo, hi = max(first - b * L, 0), min(last - b * L, L)
-        step_rows(o, x, y, z.size > 0, g, banks, order, rule, lam, mu, tiny, lo, hi, g.past)
+        step_rows(o, x, y, z.size > 0, g, axes, order, rule, lam, mu, tiny, lo, hi, g.past)
 
 
 @loop
@@ -153,7 +153,7 @@ def step_solid(u, z, out, g, bank, dual, delta, order, rule, lam, mu, tiny, firs
     """The same of volumes, by a ring of planes; of rules that shrink each band alone."""
     L, size, M, F = order.size, g.H * g.W, dual.hi - dual.lo + 1, bank.R
     solid, up = pointers(bank), pointers(dual)
-    banks, rows, room = (solid, solid, up, up), np.arange(g.H), max(bank.q.size, dual.q.size)
+    axes, rows, room = (solid, solid, up, up), np.arange(g.H), max(bank.q.size, dual.q.size)
     plane, made, ring = np.empty(size, u.dtype), np.empty(g.W, u.dtype), np.empty(M * F * size, u.dtype)
     at, w, held = np.empty(room, np.int64), np.empty(room, u.dtype), np.full(M, -g.N * g.s - 1)
     for r in range(first, last):
@@ -173,7 +173,7 @@ def step_solid(u, z, out, g, bank, dual, delta, order, rule, lam, mu, tiny, firs
                     z.size > 0 and e == 0,
                     e * F * F,
                 )
-                step_rows(o, row(plane, 0), y, own, g, banks, rows, rule, lam[c:], mu[c:], tiny, 0, g.H, False)
+                step_rows(o, row(plane, 0), y, own, g, axes, rows, rule, lam[c:], mu[c:], tiny, 0, g.H, False)
         o = row(out, base + i * size)
         merge_ring(o, row(ring, 0), M, size, i, g.N, g, up, row(at, 0), row(w, 0), row(made, 0), g.past)
 

@@ -71,16 +71,18 @@ def reach(step: Any) -> Halo:
     if type(step) in (Diffusion, Heat, PeronaMalik, TVFlow) and type(step.grad) in (Gradient, FrameGradient):
         if getattr(step, "f", None) is not None:
             raise ValueError(
-                "The term (f - u) / nu of a TVFlow holds the data f of the whole picture, and a block needs its own "
-                "part of it. Leave f and nu out, or run the flow in memory."
+                "A block needs its own part of all that a step holds, and the term (f - u) / nu of this TVFlow holds "
+                f"data f of the whole picture, shape {tuple(step.f.shape)}. Leave f and nu out, or run the flow in "
+                "memory."
             )
         lo, hi = _span(step.grad)
         smoothing = len(gaussian_kernel(step.sigma / step.grad.h, dim=1)) // 2 if step.sigma else 0
         return Halo(hi - lo + smoothing, step.grad.dim, step.grad.boundary)
     raise TypeError(
-        f"How far a step of {_name(step)} looks is not known, so neither is the halo of a block. Say it, by "
-        "halo=Halo(width, dim, boundary), if step(u)[n] depends on the pixels within `width` alone. What goes through "
-        "the Fourier transform or a linear solve depends on all of them and is run in memory."
+        "A block needs a halo as wide as a step looks, the same rule at every pixel. How far a step of "
+        f"{_name(step)} looks is not known. Say it, by halo=Halo(width, dim, boundary), if step(u)[n] depends on the "
+        "pixels within `width` alone. What goes through the Fourier transform or a linear solve depends on all of "
+        "them, what has a number for each pixel needs its own part of these: both are run in memory."
     )
 
 
@@ -91,20 +93,34 @@ def over_blocks(step: Map, u: Any, k: int = 1, at_once: int = 1, halo: Halo | No
     at_once  steps between two exchanges: halos as many times as wide, and the pixels in them computed anew
     halo     of one step, where `reach(step)` does not know it
 
-    Raises TypeError for what is no dask array, ValueError for blocks smaller than the halo, too few axes, k < 0.
+    Raises ImportError without dask, TypeError for what is no dask array or not real, ValueError for blocks smaller than
+    the halo, too few axes, k < 0.
     """
-    import dask.array as da
-
+    try:
+        import dask.array as da
+    except ImportError as error:
+        raise ImportError(
+            "Blocks are those of a dask array, and there is no dask: pip install 'companion[scale]'. In memory "
+            "run(step, u, k=k) works without."
+        ) from error
     if not isinstance(u, da.Array):
         raise TypeError(
-            f"Blocks are those of a dask array; got {type(u).__name__}. Cut it, dask.array.from_array(u, chunks=...), "
-            "or use run(step, u, k=k), in memory."
+            f"Blocks are those of a dask array; got {type(u).__name__}. Cut it, "
+            "dask.array.from_array(numpy.asarray(u), chunks=...), or use run(step, u, k=k), in memory."
         )
+    if u.dtype.kind != "f":
+        raise TypeError(f"A picture is real and floating point; got {u.dtype}. Convert it, u.astype('float32').")
     if k < 0 or at_once < 1:
-        raise ValueError(f"k >= 0 steps are taken, at_once >= 1 of them between exchanges; got k={k}, {at_once=}.")
+        raise ValueError(
+            f"k >= 0 steps are taken, at_once >= 1 of them between exchanges; got {k=}, {at_once=}. k=0 gives u "
+            "itself, at_once=1 an exchange after every step."
+        )
     width, dim, boundary = reach(step) if halo is None else halo
     if u.ndim < dim:
-        raise ValueError(f"The map acts on the last {dim} axes; the array has shape {u.shape}.")
+        raise ValueError(
+            f"The map acts on the last {dim} axes; got an array of shape {u.shape}. Give one with {dim} axes or more, "
+            f"or make the map for dim={u.ndim}."
+        )
     cut = {axis: len(sizes) > 1 and axis >= u.ndim - dim for axis, sizes in enumerate(u.chunks)}
     for n in [at_once] * (k // at_once) + [k % at_once] * (k % at_once > 0):
         _check_blocks(u.chunks, n, width, cut)
@@ -175,11 +191,12 @@ def _check_blocks(chunks: Sequence[Sequence[int]], k: int, width: int, cut: dict
     for axis, sizes in enumerate(chunks):
         if cut[axis] and min(sizes) < k * width:
             raise ValueError(
-                f"{k} step(s) look {k * width} pixels beyond a block, and its neighbour along axis {axis} has only "
-                f"{min(sizes)}. Cut the array into larger blocks, u.rechunk(...), or take fewer steps at once."
+                f"A halo comes from the next block alone: {k} step(s) look {k * width} pixels beyond a block, and "
+                f"along axis {axis} one has only {min(sizes)}. Cut the array into larger blocks, u.rechunk(...), or "
+                "take fewer steps at once."
             )
 
 
 def _name(step: Any) -> str:
-    inner = getattr(step, "F", None)
+    inner = getattr(step, "F", getattr(step, "S", None))
     return type(step).__name__ + (f"({type(inner).__name__})" if inner is not None else "")

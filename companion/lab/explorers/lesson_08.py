@@ -74,7 +74,7 @@ def dictionary(
     top = REACH * threshold
     above = beside(plot(t / top, (t - flux) / top), from_above(lam), plot(4 * t / top, 4 * flux / top, clip=True))
     at_end = level(block_variance(u)[1].clamp_min(0).sqrt())
-    return enlarged(stack(above, shown(u0, u, at_end)), 2), facts
+    return enlarged(stack(above, shown(u0, u, at_end)), 2 if n < 256 else 1), facts
 
 
 def diffusing(
@@ -116,7 +116,7 @@ def diffusing(
     above = beside(curve, from_above(d), plot(4 * r / top, 4 * flux / top, clip=True))
     p, q = cross(u)
     at_end = tau * g((p.square() + q.square()) / 2)
-    return enlarged(stack(above, shown(u0, u, at_end)), 2), facts
+    return enlarged(stack(above, shown(u0, u, at_end)), 2 if n < 256 else 1), facts
 
 
 def drawn(threshold: float, values: tuple[float, ...]) -> Level:
