@@ -198,6 +198,8 @@ def test_a_file_read_and_written_in_blocks(tmp_path: Path):
         ("Haar, 3 levels", {"chunks": (8, 8, 6)}, "look 7 pixels beyond a block.*axis 2 one has only 2"),
         ("Haar", {"k": -1}, "k >= 0 steps are taken.*got k=-1, at_once=1.*k=0 gives u itself"),
         ("Haar", {"at_once": 0}, "at_once=0.*at_once=1 an exchange after every step"),
+        ("Haar", {"halo": Halo(-1, 2, "reflect")}, r"width >= 0 pixels.*got width=-1.*Halo\(1, 2, 'reflect'\)"),
+        ("Haar", {"halo": Halo(1, 2, "mirror")}, "a boundary of periodic, reflect; got .*boundary='mirror'"),
     ],
 )
 def test_cuts_that_cannot_work(step: str, options: dict, words: str):

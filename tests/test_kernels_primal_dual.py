@@ -135,7 +135,13 @@ def test_what_the_loop_does_not_know_keeps_the_readable_form(monkeypatch: pytest
     E = LeastSquares(f)
     assert asked(PDHG(Problem(E, GroupL1(0.3, axis=-3), K))) == "step"
     assert asked(PDHG(Problem(E, L1(0.3), K))) == "step"
-    for R in (L1(0.3, 0.1), L1(torch.full((2, 1, 1), 0.3)), Leaning(0.3, axis=-3), GroupL1(0.3, axis=-2)):
+    for R in (
+        LeastSquares(0.0),
+        L1(0.3, 0.1),
+        L1(torch.full((2, 1, 1), 0.3)),
+        Leaning(0.3, axis=-3),
+        GroupL1(0.3, axis=-2),
+    ):
         assert asked(PDHG(Problem(E, R, K))) == ""
     assert asked(PDHG(Problem(E, GroupL1(0.3, axis=-3, sizes=(1, 1)), K))) == ""
     assert asked(PDHG(Problem(E, GroupL1(0.3, axis=-3), Steep()))) == ""

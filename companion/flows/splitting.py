@@ -181,15 +181,16 @@ class PDHG(Solver):
         """(sigma, tau, lam, isotropic, dim, periodic) where kernels/primal_dual.py may stand in: K are plain
         differences, R one weight times their lengths or entries; else nothing.
         """
-        K, R = self.problem.K, self.problem.R
-        if type(K) is not Gradient or K.dim > 3 or s.x.ndim < K.dim or R.lam.numel() != 1 or hooked(K, R):
+        K: Any = self.problem.K
+        R: Any = self.problem.R
+        tensors = s[:3]
+        known = type(K) is Gradient and K.dim <= min(3, s.x.ndim) and type(R) in (GroupL1, L1) and not hooked(K, R)
+        if not (known and taken(*tensors) and unwatched(*tensors, self.tau, R.lam) and R.lam.numel() == 1):
             return ()
-        isotropic = type(R) is GroupL1 and R.axis == -K.dim - 1 and R.sizes in (None, (K.dim,))
-        entries = type(R) is L1 and R.f.numel() == 1 and not R.f
-        space = s.x.shape[-K.dim :]
-        alike = s.p.shape == (*s.x.shape[: -K.dim], K.dim, *space)
-        tensors = s.x, s.bar, s.p
-        if not ((isotropic or entries) and alike and taken(*tensors) and unwatched(*tensors, self.tau, R.lam)):
+        isotropic, space = type(R) is GroupL1, s.x.shape[-K.dim :]
+        if isotropic and (R.axis != -K.dim - 1 or R.sizes not in (None, (K.dim,))):
+            return ()
+        if (not isotropic and (R.f.numel() > 1 or R.f)) or s.p.shape != (*s.x.shape[: -K.dim], K.dim, *space):
             return ()
         scale = 1 / K.h
         sigma, tau = scale * float(self.sigma), scale * float(self.tau)

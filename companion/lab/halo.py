@@ -32,6 +32,7 @@ from companion.flows.shrinkage import Firm, Garrote, Hard, Isotropic, IsotropicS
 from companion.operators.differences import Gradient
 from companion.operators.frames import FrameletTransform
 from companion.operators.gradients import FrameGradient
+from companion.operators.grid import BOUNDARIES
 from companion.operators.measure import gaussian_kernel
 
 STAGES = {Euler: 1, Heun: 2, RK4: 4}  # evaluations of F, one within the other
@@ -94,7 +95,7 @@ def over_blocks(step: Map, u: Any, k: int = 1, at_once: int = 1, halo: Halo | No
     halo     of one step, where `reach(step)` does not know it
 
     Raises ImportError without dask, TypeError for what is no dask array or not real, ValueError for blocks smaller than
-    the halo, too few axes, k < 0.
+    the halo, too few axes, k < 0, a halo that is none.
     """
     try:
         import dask.array as da
@@ -116,6 +117,11 @@ def over_blocks(step: Map, u: Any, k: int = 1, at_once: int = 1, halo: Halo | No
             "itself, at_once=1 an exchange after every step."
         )
     width, dim, boundary = reach(step) if halo is None else halo
+    if width < 0 or dim < 1 or boundary not in BOUNDARIES:
+        raise ValueError(
+            f"A halo is width >= 0 pixels along dim >= 1 axes, with a boundary of {', '.join(BOUNDARIES)}; got "
+            f"{width=}, {dim=}, {boundary=}. For a step that looks at neighbours: Halo(1, 2, 'reflect')."
+        )
     if u.ndim < dim:
         raise ValueError(
             f"The map acts on the last {dim} axes; got an array of shape {u.shape}. Give one with {dim} axes or more, "
