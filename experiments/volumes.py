@@ -160,7 +160,7 @@ def costs(side: int, seconds: float) -> dict[str, Any]:
         "W^T, linear": (lambda u: partial(W1.T, W1(u)), 9 + 1),
         "W^T S W, Haar, 2 levels": (lambda u: partial(shrink, u), 1 + 1),
         "Perona-Malik step": (lambda u: partial(diffuse, u), 1 + 1),
-        "PDHG step on ROF": (primal_dual, 3 + 3),  # D and D^T are loops, the rest is torch's
+        "PDHG step on ROF": (primal_dual, 5 + 4),  # f, x, x-bar and p in; x, x-bar and p out
     }
     forms = {"torch": False} | ({"fused": True} if available() else {})
     rows: dict[str, Any] = {}

@@ -196,7 +196,7 @@ MUTANTS = [
     Mutant(
         "the loop of PDHG forgets that no difference leaves the last plane",
         "kernels/primal_dual.py",
-        {"above, tau if periodic or i < A - 1 else none, tau)": "above, tau, tau)"},
+        {"above, tau if periodic or i < A - 1 else zero, tau)": "above, tau, tau)"},
         "tests/test_kernels_primal_dual.py::test_the_loop_is_the_step_of_rof",
     ),
     Mutant(

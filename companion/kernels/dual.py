@@ -34,16 +34,16 @@ def extrapolate(q: Any, x: Any, y: Any, beta: Any) -> None:
 
 
 @part
-def decode(u: Any, f: Any, y: Any, down: Any, up: Any, share: Any, own: Any, round: Any) -> None:
+def decode(u: Any, f: Any, y: Any, down: Any, up: Any, share: Any, own: Any, around: Any) -> None:
     """u = f + share (y - its left neighbour) + own down - share up: a picture's row of f - share D^T q, y its q_2, down
-    and up the rows of q_1 at and above it. own and round are share, or 0 where D does not leave the picture.
+    and up the rows of q_1 at and above it. own and around are share, or 0 where D does not leave the picture.
     """
     W = y.size
     inner, data, left, right, before, after = u[1:W], f[1:], y[: W - 1], y[1:], up[1:], down[1:]
     for j in range(inner.size):
         inner[j] = data[j] + share * (right[j] - left[j]) + (own * after[j] - share * before[j])
-    u[0] = f[0] + share * y[0] - round * y[W - 1] + (own * down[0] - share * up[0])
-    u[W - 1] += (round - share) * y[W - 1]
+    u[0] = f[0] + share * y[0] - around * y[W - 1] + (own * down[0] - share * up[0])
+    u[W - 1] += (around - share) * y[W - 1]
 
 
 @part
@@ -103,8 +103,8 @@ def arrive(
     periodic: Any,
 ) -> None:  # fmt: skip
     """q and u on plane i + 1 of picture n, t = n A + i; where `fresh`, on plane i too. Beyond the border D u is 0."""
-    W, n, i, none = f.shape[1], t // A, t % A, f.dtype.type(0)
-    round = share if periodic else none
+    W, n, i, zero = f.shape[1], t // A, t % A, f.dtype.type(0)
+    around = share if periodic else zero
     first, last, bottom = (-1, A, A) if periodic and d > 1 else (0, A - 1, A - 2)
     for l in range(i - 1 if fresh else i + 1, i + 2):
         k, here, there, inside = l % A, l % 2, 1 - l % 2, first <= l <= last
@@ -115,15 +115,15 @@ def arrive(
                     extrapolate(y, p[m], old[m], beta)
                 else:
                     y[:] = 0
-        own = share if l <= bottom else none
+        own = share if l <= bottom else zero
         for r in range(H if l >= i else 0):
             x, m = u[here * H + r], here * d * H + r
             if inside:
-                decode(x, f[(n * A + k) * H + r], q[m + (d - 1) * H], q[m], q[there * d * H + r], share, own, round)
+                decode(x, f[(n * A + k) * H + r], q[m + (d - 1) * H], q[m], q[there * d * H + r], share, own, around)
                 for c in range(1, d - 1):
-                    here_too, above = share if r < H - 1 else round, share if r > 0 else round
+                    here_too, above = share if r < H - 1 else around, share if r > 0 else around
                     add(x, q[m + c * H], q[m + c * H - 1 + (0 if r else H)], here_too, above)
-                x[W] = x[0] if round > 0 else x[W - 1]
+                x[W] = x[0] if around > 0 else x[W - 1]
             else:
                 x[:] = u[there * H + r]
 
@@ -178,11 +178,11 @@ def measure_planes(
     """out[n A + i] = (sum of radius |D u| - <p, D u>, sum of radius |D u| + w/2 (u - f)^2) over plane i, u = u(p): u as
     the step has it, all that follows in float64.
     """
-    W, none, share = f.shape[1], f.dtype.type(0), f.dtype.type(1) / w
+    W, zero, share = f.shape[1], f.dtype.type(0), f.dtype.type(1) / w
     q, u, size = np.empty((2 * d * H, W), f.dtype), np.empty((2 * H, W + 1), f.dtype), np.empty(W)
     for t in range(start, stop):
         i = t % A
-        arrive(q, u, f, p, p, d, A, H, t, t == start or i == 0, none, share, periodic)
+        arrive(q, u, f, p, p, d, A, H, t, t == start or i == 0, zero, share, periodic)
         here, there = i % 2, 1 - i % 2
         length, product, misfit = 0.0, 0.0, 0.0
         for r in range(H):

@@ -76,7 +76,7 @@ def step_planes(
     radius: Any, share: Any, rest: Any, isotropic: Any, periodic: Any, start: Any, stop: Any,
 ) -> None:  # fmt: skip
     """The step on the planes start <= n A + i < stop: out the new p; share is 0 where `new` is v."""
-    W, none = x.shape[1], x.dtype.type(0)
+    W, zero = x.shape[1], x.dtype.type(0)
     q, size, v = np.empty((d, W), x.dtype), np.empty(W, x.dtype), np.empty(W, x.dtype)
     edge = np.empty((d * H, W), x.dtype)
     for t in range(start, stop):
@@ -91,15 +91,15 @@ def step_planes(
         for r in range(H):
             y, u, z = out[to + (d - 1) * A * H + r], x[t * H + r], v if share > 0 else new[t * H + r]
             rise(z[1:], u[1:], y[: W - 1], y[1:], tau)
-            z[0] = u[0] + tau * y[0] - (tau * y[W - 1] if periodic else none)
+            z[0] = u[0] + tau * y[0] - (tau * y[W - 1] if periodic else zero)
             if not periodic:
                 z[W - 1] -= tau * y[W - 1]
             if d > 1:
                 above = edge[r] if fresh else out[to - H + r]
-                add(z, out[to + r], above, tau if periodic or i < A - 1 else none, tau)
+                add(z, out[to + r], above, tau if periodic or i < A - 1 else zero, tau)
             if d > 2:
                 m = to + A * H + r
-                own, theirs = tau if periodic or r < H - 1 else none, tau if periodic or r > 0 else none
+                own, theirs = tau if periodic or r < H - 1 else zero, tau if periodic or r > 0 else zero
                 add(z, out[m], out[m - 1 if r else m + H - 1], own, theirs)
             if share > 0:
                 settle(new[t * H + r], new_bar[t * H + r], z, u, f[t * H + r], share, rest)
