@@ -20,6 +20,7 @@ import torch
 
 import benchmarks.goals
 from benchmarks.goals import number
+from companion.kernels import SMALLEST
 
 Row = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[1]
@@ -115,12 +116,14 @@ def memory(row: Row) -> str:
     return number(peak / result) if peak is not None and result and result > 0.2 else "–"
 
 
-def slopes(rows: Iterable[Row]) -> list[tuple[str, int, str, float]]:
-    """(task, threads, sizes, slope of log time against log pixels, least squares) of what has three sizes or more."""
+def slopes(rows: Iterable[Row], least: int = 0) -> list[tuple[str, int, str, float]]:
+    """(task, threads, sizes, slope of log time against log pixels, least squares) of what has three sizes or more, of
+    `least` pixels or more.
+    """
     series: dict[tuple[str, int, str], list[tuple[int, float, str]]] = {}
     for row in rows:
-        if row["family"] == "growth":
-            pixels = math.prod(map(int, row["size"].split("x")))
+        pixels = math.prod(map(int, row["size"].split("x")))
+        if row["family"] == "growth" and pixels >= least:
             key = row["task"], row["threads"], row["device"]
             series.setdefault(key, []).append((pixels, row["ours_min_s"], row["size"]))
     found = []
@@ -155,7 +158,7 @@ def table(rows: Sequence[Row]) -> str:
 def goals(rows: Sequence[Row]) -> str:
     """What is to be reached, row by row: the value, whether it is reached, and why not."""
     lines = ["| goal | row | value | reached | why not |", "|---|---|---:|---|---|"]
-    judged = benchmarks.goals.judged(rows, slopes(rows))
+    judged = benchmarks.goals.judged(rows, fitted(rows))
     for j in judged:
         reached = "yes" if j["reached"] else "**no**"
         lines.append(f"| {j['goal']} | {j['of']} | {number(j['value'])} | {reached} | {j['why']} |")
@@ -163,10 +166,15 @@ def goals(rows: Sequence[Row]) -> str:
     return f"## Goals\n\n{count} of {len(judged)} are reached, by the minima.\n\n" + "\n".join(lines) + "\n"
 
 
+def fitted(rows: Sequence[Row]) -> list[tuple[str, int, str, float]]:
+    """The slopes; and where a first size is below that from which the loops are taken, those of the others."""
+    return sorted(dict.fromkeys([*slopes(rows), *slopes(rows, SMALLEST)]))
+
+
 def _growth(rows: Sequence[Row]) -> str:
     return "\n".join(
         f"- {task}, {sizes}, {threads} thread(s): time grows like pixels^{slope:.2f}"
-        for task, threads, sizes, slope in slopes(rows)
+        for task, threads, sizes, slope in fitted(rows)
     )
 
 

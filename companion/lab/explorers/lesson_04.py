@@ -6,7 +6,6 @@ Notebook: 04.
 from __future__ import annotations
 
 import functools
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -29,14 +28,12 @@ from companion import (
     synthesis,
     tikhonov,
 )
-from companion.kernels import use
-from companion.lab.explorers.drawing import SIGNED, Answer, stack
+from companion.lab.explorers.drawing import SIGNED, Answer, loops, stack
 from companion.lab.images import camera, mr_slice
 from companion.lab.quality import psnr
 from companion.lab.raster import beside, pixels
 
 STEPS, RHO = 16, 0.3
-LARGE = 256  # pixels a side; from there on the loops halve the time of an answer, the first one apart, which compiles
 
 
 def restoration(
@@ -56,7 +53,7 @@ def restoration(
         problem = balanced(A, f, W, weights, kappa)
     else:
         problem = synthesis(A, f, W, weights + torch.tensor([lam / 20, 0, 0, 0]).reshape(4, 1, 1))
-    with torch.no_grad(), use(True) if n >= LARGE else nullcontext():
+    with torch.no_grad(), loops(n):
         last = run(ADMM(problem, rho=RHO), smooth, k=STEPS)
         d = last.x.d
         c = W(last.u) if model == "analysis" else d

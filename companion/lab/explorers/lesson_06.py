@@ -29,7 +29,7 @@ from companion import (
     ShockFilter,
     run,
 )
-from companion.lab.explorers.drawing import SIGNED, Answer, noisy, plot, signal, stack
+from companion.lab.explorers.drawing import SIGNED, Answer, loops, noisy, plot, signal, stack
 from companion.lab.images import fur
 from companion.lab.quality import psnr
 from companion.lab.raster import beside, enlarged, pixels
@@ -65,7 +65,7 @@ def flow(
     u0, true = start(picture, min(n, 128) if flow in TENSORS else n)
     F, longest, each = FLOWS[flow](contrast)
     k = math.ceil(t / longest / each - 1e-9)
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings(), loops(len(u0)):
         warnings.simplefilter("ignore")
         step = lagged(F, t / k / each, each) if k and each > 1 else Euler(F, t / max(k, 1) or 1.0)
         u = run(step, u0, k=k).u
