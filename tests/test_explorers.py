@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from companion.lab import explorers
-from tests.machine import REFERENCE, arithmetic
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 0.1  # at 256 x 256 on one core; the fastest of several answers counts, since machines are shared
+REFERENCE = 0.0025  # seconds that `arithmetic` takes on the core for which the 0.1 s are meant
 
 
 def lives() -> list[tuple[str, str, dict[str, Any]]]:
@@ -111,6 +112,13 @@ def test_the_answer_comes_in_time(lesson: str, name: str, controls: dict[str, An
         if best < allowed:
             return
     pytest.fail(f"{name}{dearest} answers in {1000 * best:.0f} ms; {1000 * allowed:.0f} ms are allowed")
+
+
+def arithmetic() -> None:
+    """A fixed piece of work, by which a slower machine is known."""
+    u = torch.ones(256, 256)
+    for _ in range(300):
+        u = torch.addcmul(u, u, u, value=1e-6)
 
 
 def test_the_threshold_explorer_tells_the_truth() -> None:

@@ -10,18 +10,9 @@ from companion.energies.models import Problem
 from companion.flows import splitting
 from companion.kernels import available, differences, use
 from companion.operators.measure import Identity
+from tests.test_fast_rof import BORDERS, SIZES, random
 
 pytestmark = pytest.mark.skipif(not available(), reason="the loops are numba's")
-BORDERS = pytest.mark.parametrize("boundary", ["reflect", "periodic"])
-SIZES = {
-    1: [(1,), (2,), (3, 7)],
-    2: [(1, 1), (2, 1), (1, 2), (5, 6), (2, 3, 7, 4)],
-    3: [(2, 3, 4), (1, 1, 5), (2, 5, 1, 3)],
-}
-
-
-def random(*shape: int) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64)
 
 
 def anywhere(step: PDHG, f: Tensor) -> splitting.PrimalDual:

@@ -18,7 +18,6 @@ import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from tests.machine import slowness
 from tools.book import page
 from tools.notebooks import execute, lessons, read, tidy
 
@@ -114,11 +113,8 @@ def test_names_exist(stem: str) -> None:
 
 @every_lesson
 def test_seconds(stem: str) -> None:
-    """On one core of the machine for which they are meant: a slower one may take as much longer as it is slower."""
-    limit, seconds, slow = SECONDS[trains(read(LESSONS[stem]))], run(stem).seconds, slowness()
-    assert seconds <= limit * slow, (
-        f"Run All takes {seconds:.1f} s; at most {limit} s, times {slow:.2f} on this machine"
-    )
+    limit, seconds = SECONDS[trains(read(LESSONS[stem]))], run(stem).seconds
+    assert seconds <= limit, f"Run All takes {seconds:.1f} s; at most {limit} s"
 
 
 @every_lesson

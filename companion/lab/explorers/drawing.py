@@ -51,6 +51,11 @@ def analysed(order: int, levels: int, n: int) -> tuple[FrameletTransform, Tensor
     return W, W.gains, W(noisy(n))
 
 
+def zoom(n: int) -> int:
+    """How often a picture of n pixels a side is enlarged: twice, where it is small."""
+    return 2 if n < 256 else 1
+
+
 def loops(n: int) -> AbstractContextManager[None]:
     """Inside, the fused loops for pictures of 256 pixels a side or more: they halve the time of an answer, the first
     one apart, which may compile them.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from companion import ROF, GaussianNoise, Gradient, Identity, SplitBregman, tikhonov
-from companion.lab.explorers.drawing import SIGMA, SIGNED, Answer, plot, stack
+from companion.lab.explorers.drawing import SIGMA, SIGNED, Answer, plot, stack, zoom
 from companion.lab.images import camera
 from companion.lab.quality import psnr
 from companion.lab.raster import beside, enlarged, pixels
@@ -41,7 +41,7 @@ def variation(picture: str = "photograph", model: str = "TV", nu: float = 0.1, n
     }
     above = beside(pixels(f), pixels(v))[..., None].repeat(3, axis=2)
     below = beside(pixels(f - v, -0.4, 0.4, SIGNED), plot(u[n // 2], v[n // 2]))
-    return enlarged(stack(above, below), 2 if n < 256 else 1), facts
+    return enlarged(stack(above, below), zoom(n)), facts
 
 
 def rof(f: Tensor, nu: float, isotropic: bool) -> Tensor:

@@ -29,7 +29,7 @@ from companion import (
     ShockFilter,
     run,
 )
-from companion.lab.explorers.drawing import SIGNED, Answer, loops, noisy, plot, signal, stack
+from companion.lab.explorers.drawing import SIGNED, Answer, loops, noisy, plot, signal, stack, zoom
 from companion.lab.images import fur
 from companion.lab.quality import psnr
 from companion.lab.raster import beside, enlarged, pixels
@@ -79,7 +79,7 @@ def flow(
     m = len(u) // 2
     above = beside(pixels(u0), pixels(u))[..., None].repeat(3, axis=2)
     below = beside(pixels(u0 - u, -0.4, 0.4, SIGNED), plot(u0[m], u[m]))
-    return enlarged(stack(above, below), 2 if len(u) < 256 else 1), facts
+    return enlarged(stack(above, below), zoom(len(u))), facts
 
 
 def lagged(F: Any, dt: float, times: int) -> Callable[[Tensor], Tensor]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from companion import Charbonnier, Exponential, Firm, Garrote, Hard, Rational, Soft
-from companion.lab.explorers.drawing import Answer, noisy, plot, signal, stack
+from companion.lab.explorers.drawing import Answer, noisy, plot, signal, stack, zoom
 from companion.lab.quality import psnr
 from companion.lab.raster import beside, enlarged, pixels
 
@@ -74,7 +74,7 @@ def dictionary(
     top = REACH * threshold
     above = beside(plot(t / top, (t - flux) / top), from_above(lam), plot(4 * t / top, 4 * flux / top, clip=True))
     at_end = level(block_variance(u)[1].clamp_min(0).sqrt())
-    return enlarged(stack(above, shown(u0, u, at_end)), 2 if n < 256 else 1), facts
+    return enlarged(stack(above, shown(u0, u, at_end)), zoom(n)), facts
 
 
 def diffusing(
@@ -116,7 +116,7 @@ def diffusing(
     above = beside(curve, from_above(d), plot(4 * r / top, 4 * flux / top, clip=True))
     p, q = cross(u)
     at_end = tau * g((p.square() + q.square()) / 2)
-    return enlarged(stack(above, shown(u0, u, at_end)), 2 if n < 256 else 1), facts
+    return enlarged(stack(above, shown(u0, u, at_end)), zoom(n)), facts
 
 
 def drawn(threshold: float, values: tuple[float, ...]) -> Level:
