@@ -29,7 +29,7 @@ from companion.energies.models import Problem
 from companion.energies.norms import GroupL1
 from companion.operators.differences import Gradient
 from companion.operators.frames import FrameletTransform
-from companion.operators.grid import correlate, correlate_adjoint
+from companion.operators.grid import constants, correlate, correlate_adjoint
 from companion.operators.linear import LinearOperator, conjugate_gradients
 
 
@@ -130,7 +130,7 @@ class AmbrosioTortorelli(nn.Module):
         return scale * _solve(M, scale * b, v / scale, tol, k)
 
     def _half(self, like: Tensor) -> Tensor:
-        return torch.full((2,), 0.5, dtype=like.dtype, device=like.device)
+        return constants(0.5, 0.5, like=like)
 
 
 class SmoothOrEdge(Functional):

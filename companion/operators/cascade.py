@@ -22,7 +22,7 @@ from torch import Tensor
 from companion.operators.checks import check_picture
 from companion.operators.differences import Gradient
 from companion.operators.gradients import FrameGradient
-from companion.operators.grid import correlate, correlate_adjoint
+from companion.operators.grid import constants, correlate, correlate_adjoint
 from companion.operators.linear import LinearOperator, check_rho
 
 
@@ -90,7 +90,7 @@ class GradientCascade(LinearOperator):
         return torch.stack(parts, -self.dim - 1)
 
     def _taps(self, like: Tensor) -> Tensor:
-        return torch.tensor([-1.0, 1.0], dtype=like.dtype, device=like.device) / self.h
+        return constants(-1 / self.h, 1 / self.h, like=like)
 
     def extra_repr(self) -> str:
         return f"h={self.h:g}, dim={self.dim}, boundary={self.boundary!r}"

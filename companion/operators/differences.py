@@ -24,7 +24,7 @@ from torch import Tensor
 from companion.kernels import gpu, taken
 from companion.kernels.differences import LARGE, gradient, gradient_adjoint
 from companion.operators.checks import check_picture
-from companion.operators.grid import check_boundary, correlate, correlate_adjoint
+from companion.operators.grid import check_boundary
 from companion.operators.linear import LinearOperator
 
 
@@ -43,15 +43,18 @@ class _Difference(LinearOperator):
         self.h, self.dim, self.boundary = float(h), dim, boundary
 
     def _plus(self, u: Tensor, i: int) -> Tensor:
-        """D_i^+ u, i = 0, ..., d-1 counting from x_1."""
-        return correlate(u, self._taps(u), (0,), (i - self.dim,), boundary=self.boundary)
+        """D_i^+ u, i = 0, ..., d-1 counting from x_1; behind the last sample comes the first, or itself once more."""
+        axis = i - self.dim
+        behind = u.narrow(axis, 0 if self.boundary == "periodic" else u.shape[axis] - 1, 1)
+        return u.diff(dim=axis, append=behind) / self.h
 
     def _minus(self, p: Tensor, i: int) -> Tensor:
-        """D_i^- p = -(D_i^+)^T p: the backward difference."""
-        return -correlate_adjoint(p, self._taps(p), (0,), (i - self.dim,), boundary=self.boundary)
-
-    def _taps(self, like: Tensor) -> Tensor:
-        return torch.tensor([-1.0, 1.0], dtype=like.dtype, device=like.device) / self.h
+        """D_i^- p = -(D_i^+)^T p: the backward difference, where a mirrored border lets nothing in or out."""
+        axis, n = i - self.dim, p.shape[i - self.dim]
+        if self.boundary == "periodic":
+            return p.diff(dim=axis, prepend=p.narrow(axis, n - 1, 1)) / self.h
+        shut = torch.zeros_like(p.narrow(axis, 0, 1))
+        return p.narrow(axis, 0, n - 1).diff(dim=axis, prepend=shut, append=shut) / self.h
 
     def extra_repr(self) -> str:
         return f"h={self.h:g}, dim={self.dim}, boundary={self.boundary!r}"

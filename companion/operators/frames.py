@@ -16,8 +16,9 @@ Paper: (2.1), (2.2), (2.3), Ex 2.1.  Notebook: 02.
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -97,6 +98,7 @@ class FrameletTransform(LinearOperator):
             Band(self.indices[0], levels - 1),
             *(Band(index, level) for level in range(levels) for index in self.indices[1:]),
         )
+        self._zero = [tuple((q.taps == 0).ravel().tolist()) for q in self.bank]
         for ell, q in enumerate(self.bank):
             self.register_buffer(f"q{ell}", torch.tensor(q.taps, dtype=torch.float64))
 
@@ -134,36 +136,33 @@ class FrameletTransform(LinearOperator):
 
     def _split(self, a: Tensor, step: int) -> dict[tuple[int, ...], Tensor]:
         """One level: {index: q_index dilated by step, correlated with a}, one axis after the other."""
-        parts: dict[tuple[int, ...], Tensor] = {(): a}
-        for axes in self._axes():
-            parts = {
-                (*index, ell): correlate(part, *self._filter(ell, a), axes, step, self.boundary, self._zero(ell))
-                for index, part in parts.items()
-                for ell in range(len(self.bank))
-            }
-        return parts
+        filters, (*first, last) = self._filters(a), self._axes()
+        for axes in first:  # what one axis makes lies side by side for the next: few operations, on many bands each
+            a = torch.stack([correlate(a, q, k, axes, step, self.boundary, zero) for q, k, zero in filters])
+        ends = [correlate(a, q, k, last, step, self.boundary, zero) for q, k, zero in filters]
+        return {index: ends[index[-1]][index[-2::-1]] for index in self.indices}
 
     def _merge(self, parts: dict[tuple[int, ...], Tensor], step: int) -> Tensor:
         """The adjoint of `_split`: the last axis first."""
+        filters, heads = self._filters(parts[self.indices[0]]), sorted({index[:-1] for index in self.indices})
+        sides: Iterable[Tensor] = (torch.stack([parts[(*head, ell)] for head in heads]) for ell in range(len(filters)))
         for axes in reversed(self._axes()):
-            merged: dict[tuple[int, ...], Tensor] = {}
-            for index, d in parts.items():
-                v = correlate_adjoint(d, *self._filter(index[-1], d), axes, step, self.boundary, self._zero(index[-1]))
-                merged[index[:-1]] = merged[index[:-1]] + v if index[:-1] in merged else v
-            parts = merged
-        return parts[()]
+            each = zip(sides, filters, strict=True)
+            terms = (correlate_adjoint(d, q, k, axes, step, self.boundary, zero) for d, (q, k, zero) in each)
+            a = functools.reduce(torch.add, terms)
+            sides = [a[ell :: len(filters)] for ell in range(len(filters))]
+        return a[0]
 
     def _axes(self) -> list[tuple[int, ...]]:
         """The axes each filter acts on: one at a time for a tensor product, else all at once."""
         space = tuple(range(-self.dim, 0))
         return [(axis,) for axis in space] if self.separable else [space]
 
-    def _filter(self, ell: int, like: Tensor) -> tuple[Tensor, tuple[int, ...]]:
-        return getattr(self, f"q{ell}").to(like.dtype), self.bank[ell].origin
-
-    def _zero(self, ell: int) -> tuple[bool, ...]:
-        learned = getattr(self, f"q{ell}").requires_grad  # then a tap that starts at 0 may leave it
-        return () if learned else tuple((self.bank[ell].taps == 0).ravel().tolist())
+    def _filters(self, like: Tensor) -> list[tuple[Tensor, tuple[int, ...], tuple[bool, ...]]]:
+        """Taps, origin, and which taps vanish, of every filter; a tap that is learned may leave 0."""
+        taps = [getattr(self, f"q{ell}") for ell in range(len(self.bank))]
+        flags = [() if q.requires_grad else zero for q, zero in zip(taps, self._zero, strict=True)]
+        return [(q.to(like.dtype), known.origin, zero) for q, known, zero in zip(taps, self.bank, flags, strict=True)]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FrameletTransform:
         """Move, as every Module, but keep the taps in float64: the type of the result is the picture's."""

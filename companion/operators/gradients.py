@@ -31,7 +31,7 @@ from torch import Tensor
 from companion.operators.banks import bspline
 from companion.operators.checks import check_picture
 from companion.operators.filters import Filter, tensor_product
-from companion.operators.grid import check_boundary, correlate, correlate_adjoint
+from companion.operators.grid import check_boundary, constants, correlate, correlate_adjoint
 from companion.operators.linear import LinearOperator
 
 LARGE = 64  # from so many pixels a side the norm of a cut gradient is that on the plane, to 0.1 % for Haar
@@ -126,9 +126,9 @@ class FrameGradient(LinearOperator):
 
     def _taps(self, like: Tensor, q: Filter) -> tuple:
         """The arguments of a correlation: taps, origin, axes, step, boundary, which taps vanish."""
-        taps = torch.tensor(q.taps, dtype=like.dtype, device=like.device)
-        zero = tuple((q.taps == 0).ravel().tolist())
-        return taps, q.origin, tuple(range(-self.dim, 0)), 1, self.boundary, zero
+        values = q.taps.ravel().tolist()
+        taps = constants(*values, like=like).reshape(q.taps.shape)
+        return taps, q.origin, tuple(range(-self.dim, 0)), 1, self.boundary, tuple(value == 0 for value in values)
 
     def _inside(self, v: Tensor) -> Tensor:
         """v where all filters lie inside the picture, 0 elsewhere; its own adjoint."""

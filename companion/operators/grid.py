@@ -43,6 +43,17 @@ def _index(n: int, lo: int, hi: int, boundary: str, device: torch.device) -> Ten
         return torch.minimum(i, 2 * n - 1 - i)
 
 
+@lru_cache(maxsize=1024)
+def _constants(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=dtype, device=device)
+
+
+def constants(*values: float, like: Tensor) -> Tensor:
+    """These numbers, the taps of a filter, in the type and on the device of `like`: made once, never to be changed."""
+    return _constants(values, like.dtype, like.device)
+
+
 def extend(u: Tensor, left: int, right: int, axis: int, boundary: str) -> Tensor:
     """(E u)[n] = u[E(n)] for -left <= n < N + right, along one axis."""
     n = u.shape[axis]
@@ -69,7 +80,8 @@ def fold(v: Tensor, left: int, right: int, axis: int, boundary: str) -> Tensor:
 
 def _reach(origin: int, length: int, step: int) -> tuple[int, int]:
     """How far step * {origin, ..., origin + length - 1} reaches to the left and to the right of 0."""
-    return max(0, -step * origin), max(0, step * (origin + length - 1))
+    first, last = sorted((step * origin, step * (origin + length - 1)))
+    return max(0, -first), max(0, last)
 
 
 def correlate(
@@ -113,9 +125,8 @@ def correlate_adjoint(
     arguments.
     """
     check_boundary(boundary)
-    if boundary == "periodic":
-        origin = [-(o + n - 1) for o, n in zip(origin, q.shape, strict=True)]
-        return correlate(d, q.flip(tuple(range(q.ndim))), origin, axes, step, boundary, tuple(zero)[::-1])
+    if boundary == "periodic":  # on the torus, the correlation with q[-.]
+        return correlate(d, q, origin, axes, -step, boundary, zero)
     reach = [_reach(o, n, step) for o, n in zip(origin, q.shape, strict=True)]
     shape = list(d.shape)
     for axis, (left, right) in zip(axes, reach, strict=True):
@@ -128,19 +139,27 @@ def correlate_adjoint(
     return v
 
 
+@lru_cache(maxsize=1024)
+def _places(
+    shape: tuple[int, ...], origin: tuple[int, ...], step: int, zero: tuple[bool, ...]
+) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """For each tap not flagged zero: its index, and where on the continued grid its window starts, along each axis."""
+    taps = itertools.product(*map(range, shape))
+    kept = itertools.compress(taps, (not skip for skip in zero)) if zero else taps
+    left = [_reach(o, n, step)[0] for o, n in zip(origin, shape, strict=True)]
+    return [(k, tuple(far + step * (o + i) for far, o, i in zip(left, origin, k, strict=True))) for k in kept]
+
+
 def _windows(
     v: Tensor, like: Tensor, q: Tensor, origin: Sequence[int], axes: Sequence[int], step: int, zero: Sequence[bool]
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The pairs (q[k], view of the continued grid v moved by step k and as large as `like`), but for taps flagged
     zero.
     """
-    for k, skip in zip(itertools.product(*map(range, q.shape)), zero or itertools.repeat(False), strict=False):
-        if skip:
-            continue
+    for k, starts in _places(tuple(q.shape), tuple(origin), step, tuple(zero)):
         window = v
-        for axis, o, n, i in zip(axes, origin, q.shape, k, strict=True):
-            left, _ = _reach(o, n, step)
-            window = window.narrow(axis, left + step * (o + i), like.shape[axis])
+        for axis, start in zip(axes, starts, strict=True):
+            window = window.narrow(axis, start, like.shape[axis])
         yield q[k], window
 
 

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from companion.kernels import taken, unwatched
 from companion.kernels.edges import divergence
-from companion.operators.grid import check_boundary, correlate, correlate_adjoint
+from companion.operators.grid import check_boundary, constants, correlate, correlate_adjoint
 from companion.operators.lattice import ROUNDS, THINNEST, Decomposition, edge_ends, entries, selling, total_weights
 
 STEEPEST = (97**0.5 - 5) / 12  # cos w_1 = cos w_2 where Scharr's |G|^2 = 2 sin^2(w) (5 + 3 cos w)^2 / 64 is largest
@@ -185,9 +185,9 @@ def scharr_gradient(
 
 def _scharr(apply: Callable[..., Tensor], u: Tensor, i: int, h: float, boundary: str) -> Tensor:
     """One component, or its adjoint."""
-    difference = torch.tensor([-0.5, 0.0, 0.5], dtype=u.dtype, device=u.device) / h
-    mean = torch.tensor([3.0, 10.0, 3.0], dtype=u.dtype, device=u.device) / 16
-    return apply(apply(u, mean, (-1,), (-1 - i,), boundary=boundary), difference, (-1,), (i - 2,), boundary=boundary)
+    mean, difference = constants(3 / 16, 10 / 16, 3 / 16, like=u), constants(-0.5 / h, 0.0, 0.5 / h, like=u)
+    v = apply(u, mean, (-1,), (-1 - i,), boundary=boundary)
+    return apply(v, difference, (-1,), (i - 2,), boundary=boundary, zero=(False, True, False))
 
 
 def _at(v: Tensor, target: Tensor) -> Tensor:
