@@ -110,10 +110,11 @@ def test_memory_is_counted_and_grows_with_the_picture() -> None:
         a, b = torch.ones(n, n), torch.ones(n, n)
         return (a + b) * b  # four pictures at most at a time, three at the end
 
-    found = {n: peak(lambda n=n: four(n)) for n in (512, 1024, 2048)}
-    if None in found.values():
+    found = {n: [peak(lambda n=n: four(n)) for _ in range(3)] for n in (512, 1024, 2048)}
+    if None in found[512]:
         pytest.skip("this system does not say how much memory a process had at most")
-    for n, mib in found.items():
+    for n, several in found.items():
+        mib = min(several)  # what another thread of the process takes meanwhile is counted, too
         picture = 4 * n * n / 2**20
         assert 3.9 * picture < mib < 4.2 * picture + 2
 
