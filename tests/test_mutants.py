@@ -138,7 +138,7 @@ MUTANTS = [
     Mutant(
         "the adjoint of a correlation is not flipped",
         "operators/grid.py",
-        {"return correlate(d, q.flip(tuple(range(q.ndim))), origin": "return correlate(d, q, origin"},
+        {"return correlate(d, q, origin, axes, -step,": "return correlate(d, q, origin, axes, step,"},
         LAWS + "test_the_adjoint_moves_across_the_inner_product",
     ),
     Mutant(
@@ -159,7 +159,7 @@ MUTANTS = [
     Mutant(
         "a tap of the filter moves to the left",
         "operators/grid.py",
-        {"left + step * (o + i), like.shape[axis])": "left + step * o + i, like.shape[axis])"},
+        {"far + step * (o + i) for": "far + step * o + i for"},
         FRAMES + "test_the_cascade_is_correlation_with_the_filters_of_22",
     ),
     Mutant(
@@ -467,11 +467,23 @@ MUTANTS = [
         {"self.tight = dual is None": "self.tight = True"},
         LAWS + "test_tight_says_whether_the_adjoint_inverts",
     ),
+    Mutant(
+        "the bands of one axis come back in the order of another",
+        "operators/frames.py",
+        {"index[-2::-1]]": "index[:-1]]"},
+        FRAMES + "test_the_cascade_is_correlation_with_the_filters_of_22",
+    ),
     # differences
+    Mutant(
+        "a mirrored border lets the last flux out",
+        "operators/differences.py",
+        {"p.narrow(axis, 0, n - 1).diff(dim=axis, prepend=shut, append=shut)": "p.diff(dim=axis, prepend=shut)"},
+        LAWS + "test_the_adjoint_moves_across_the_inner_product",
+    ),
     Mutant(
         "the forward difference turned backward, its adjoint forgotten",
         "operators/differences.py",
-        {"return correlate(u, self._taps(u), (0,)": "return correlate(u, self._taps(u), (-1,)"},
+        {"return u.diff(dim=axis, append=behind)": "return u.diff(dim=axis, prepend=behind)"},
         LAWS + "test_the_adjoint_moves_across_the_inner_product",
     ),
     Mutant(
@@ -492,7 +504,7 @@ MUTANTS = [
     Mutant(
         "the grid step is forgotten",
         "operators/differences.py",
-        {"device=like.device) / self.h": "device=like.device)"},
+        {"return u.diff(dim=axis, append=behind) / self.h": "return u.diff(dim=axis, append=behind)"},
         DIFFERENCES + "test_the_gradient_is_the_forward_difference_over_h",
     ),
     # measurements
@@ -978,7 +990,7 @@ MUTANTS = [
     Mutant(
         "Sobel's taps for Scharr's",
         "operators/stencils.py",
-        {"torch.tensor([3.0, 10.0, 3.0]": "torch.tensor([4.0, 8.0, 4.0]"},
+        {"constants(3 / 16, 10 / 16, 3 / 16": "constants(4 / 16, 8 / 16, 4 / 16"},
         STENCILS + "test_the_bound_of_scharrs_filters_is_that_of_stability_and_is_sharp",
     ),
     Mutant(
