@@ -75,7 +75,7 @@ def seed() -> Iterator[None]:
     import torch
 
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)  # torch.manual_seed looks for accelerators, which takes milliseconds
         yield
 
 

@@ -25,7 +25,7 @@ PARTS = {
     "package": ("tests", *(f"--ignore={path}" for path in ELSEWHERE), *PARALLEL),
     "messages": ("tests/test_messages.py", "companion", "--doctest-modules", "--as-user"),
     "notebooks": ("notebooks", "tests/test_notebooks.py", *NBVAL, "--nbval-cell-timeout", "120", *PARALLEL),
-    "browser": ("tests/browser",),
+    "browser": ("tests/browser", "-n", "2", "--dist", "loadgroup"),
 }
 
 
