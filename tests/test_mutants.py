@@ -2989,9 +2989,8 @@ def server() -> Iterator[Server]:
 
     def ask(folder: Path, *nodes: str) -> tuple[int, str]:
         options = ["-q", "-x", "--as-user", "--no-header", "--tb=line", "--assert=plain"]
-        options += [
-            f"-pno:{plugin}" for plugin in ("cacheprovider", "logging", "unraisableexception")
-        ]  # they take time
+        slow = ("cacheprovider", "logging", "unraisableexception")
+        options += [f"-pno:{plugin}" for plugin in slow]
         process.stdin.write(json.dumps([str(folder), [*options, *nodes]]) + "\n")
         process.stdin.flush()
         code, output = json.loads(process.stdout.readline())
