@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from companion.energies.functional import Functional, check_data, fitted
+from companion.operators.derivatives import root
 
 
 class L1(Functional):
@@ -94,7 +95,7 @@ class GroupL1(Functional):
         self.axis, self.sizes = axis, sizes
 
     def forward(self, v: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
-        parts = [lam * torch.linalg.vector_norm(part, dim=self.axis).sum() for lam, part in self._groups(v)]
+        parts = [lam * root(part.square().sum(self.axis)).sum() for lam, part in self._groups(v)]
         return torch.stack(parts).sum()
 
     def prox(self, v: Float[Tensor, "*shape"], tau: float | Tensor) -> Float[Tensor, "*shape"]:
@@ -114,7 +115,7 @@ class GroupL1(Functional):
 
     def conjugate(self, p: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
         """0 if every length is at most lam_g, up to rounding, else infinity."""
-        long = [(torch.linalg.vector_norm(q, dim=self.axis) > lam * slack(p)).any() for lam, q in self._groups(p)]
+        long = [(root(q.square().sum(self.axis)) > lam * slack(p)).any() for lam, q in self._groups(p)]
         return p.new_tensor(math.inf if any(map(bool, long)) else 0.0)
 
     def _groups(self, v: Tensor) -> list[tuple[Tensor, Tensor]]:

@@ -30,6 +30,7 @@ from torch import Tensor
 from companion.energies.functional import Functional, LeastSquares
 from companion.energies.models import Problem
 from companion.energies.norms import L1, Box, GroupBall, GroupL1
+from companion.operators.derivatives import root
 from companion.operators.differences import Gradient
 from companion.operators.gradients import FrameGradient, haar_gradient, spline_gradient
 from companion.operators.linear import LinearOperator
@@ -78,7 +79,7 @@ class TotalVariation(Functional):
     def density(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """|(grad u)[k]|: a picture of where the variation is; nu h^d times its sum is the value."""
         p, axis = self.D(u), -self.D.dim - 1
-        return torch.linalg.vector_norm(p, dim=axis) if self.isotropic else p.abs().sum(axis)
+        return root(p.square().sum(axis)) if self.isotropic else p.abs().sum(axis)
 
 
 def _discretisation(

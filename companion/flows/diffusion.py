@@ -160,7 +160,6 @@ class Heat(Diffusion):
         return kernels.constant, 1.0, 0.0
 
     def forward(self, u: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        check_picture(u, "u", self.grad.dim)
         return -self.grad.adjoint(self.grad(u))
 
 

@@ -130,11 +130,10 @@ class Rational(Diffusivity):
 
     def _power(self, s: Tensor, less: int) -> Tensor:
         """s^{p - less} / lam^2; its gradient is finite at s = 0 too, where it is taken as 0."""
-        s = s.clamp_min(torch.finfo(s.dtype).tiny)
-        if self.p.is_cpu and unwatched(self.p) and not torch.compiler.is_compiling():
-            power = s.pow(self.p.item() - less)  # a number: torch knows powers of 0, 1 and 2
-        else:
-            power = s.pow(self.p.to(s.dtype) - less)
+        if self.p.is_cpu and unwatched(self.p, self.lam) and not torch.compiler.is_compiling():
+            p = self.p.item() - less  # numbers: torch knows powers of 0, 1 and 2
+            return (s if p == 1 else s.clamp_min(torch.finfo(s.dtype).tiny).pow(p)) / self.lam.item() ** 2
+        power = s.clamp_min(torch.finfo(s.dtype).tiny).pow(self.p.to(s.dtype) - less)
         return power / self.lam.to(s.dtype).square()
 
     @property

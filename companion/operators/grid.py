@@ -171,4 +171,7 @@ def shift(u: Tensor, k: int, axis: int, boundary: str = "periodic") -> Tensor:
     """
     check_boundary(boundary)
     n = u.shape[axis]
-    return u.index_select(axis, _index(n, k, n + k, boundary, u.device))
+    if not 0 < abs(k) < n:
+        return u.index_select(axis, _index(n, k, n + k, boundary, u.device))
+    over = u.index_select(axis, _index(n, *((n, n + k) if k > 0 else (k, 0)), boundary, u.device))
+    return torch.cat([u.narrow(axis, k, n - k), over] if k > 0 else [over, u.narrow(axis, 0, n + k)], axis)
