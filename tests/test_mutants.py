@@ -1205,7 +1205,7 @@ MUTANTS = [
     Mutant(
         "no gamma inside g",
         "flows/dictionary.py",
-        {"torch.where(first, self.gamma * d, 0.0)": "torch.where(first, d, 0.0)"},
+        {"(self.gamma * d.narrow(": "(d.narrow("},
         CONNECTIONS + "test_45_shrinkage_is_diffusion",
     ),
     Mutant(
@@ -1217,7 +1217,7 @@ MUTANTS = [
     Mutant(
         "the rest is shrunk by default",
         "flows/dictionary.py",
-        {"level = torch.where(first, level, self.rest)": "level = torch.where(first, level, max(self.rest, 0.01))"},
+        {"torch.full_like(others, self.rest)": "torch.full_like(others, max(self.rest, 0.01))"},
         CONNECTIONS + "test_45_the_rest_of_the_bands_must_pass",
     ),
     Mutant(
@@ -1253,7 +1253,7 @@ MUTANTS = [
     Mutant(
         "the size of a group counts all bands",
         "flows/shrinkage.py",
-        {"        high = torch.where(group, high, 0.0)\n": ""},
+        {"grouped = high if all(self.group) else torch.where(group, high, 0.0)": "grouped = high"},
         DICTIONARY + "test_a_group_shrinks_by_the_factor_of_its_size",
     ),
     Mutant(

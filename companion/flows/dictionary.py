@@ -73,7 +73,6 @@ class DiffusionShrinkage(nn.Module):
         self.g, self.gamma = g, first_factor(W, h)
         self.tau, self.h, self.isotropic, self.rest = float(tau), float(h), isotropic, float(rest)
         self.bank, self.dim, self.boundary, self.bands = W.bank, W.dim, W.boundary, len(W.bands)
-        self.first = tuple(sum(band.ell) == 1 for band in W.bands)
         self.others = tuple(band.ell for band in W.bands if sum(band.ell) > 1)
         if tau > self.max_tau * (1 + 1e-9):
             warnings.warn(
@@ -94,12 +93,10 @@ class DiffusionShrinkage(nn.Module):
             raise ValueError(
                 f"The shrinkage was made for the {self.bands} bands of its W on axis {axis}; got {d.shape[axis]}."
             )
-        first = torch.tensor(self.first, device=d.device).reshape(-1, *[1] * self.dim)
-        s = torch.where(first, self.gamma * d, 0.0).square()
+        s = (self.gamma * d.narrow(axis, 1, self.dim)).square()  # the bands of first order follow the average
         level = self.tau * self.gamma**2 * self.g(s.sum(axis, keepdim=True) if self.isotropic else s)
-        level = torch.where(first, level, self.rest).narrow(axis, 1, self.bands - 1)
-        low = torch.zeros_like(d.narrow(axis, 0, 1))
-        return torch.cat([low, level.expand(*d.shape[:axis], self.bands - 1, *d.shape[axis + 1 :])], axis)
+        low, others = d.narrow(axis, 0, 1), d.narrow(axis, 1 + self.dim, self.bands - 1 - self.dim)
+        return torch.cat([torch.zeros_like(low), level.expand_as(s), torch.full_like(others, self.rest)], axis)
 
     def forward(self, d: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """S(d) = d (1 - lambda(d))."""

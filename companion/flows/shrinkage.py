@@ -209,8 +209,8 @@ class Isotropic(nn.Module):
             )
         group = torch.tensor(self.group, device=d.device).reshape(-1, *[1] * self.dim)
         high = d.narrow(axis, 1, self.bands - 1).unflatten(axis, (self.levels, len(self.group)))
-        high = torch.where(group, high, 0.0)
-        size = high.square().sum(axis, keepdim=True).clamp_min(torch.finfo(d.dtype).tiny).sqrt()
+        grouped = high if all(self.group) else torch.where(group, high, 0.0)
+        size = grouped.square().sum(axis, keepdim=True).clamp_min(torch.finfo(d.dtype).tiny).sqrt()
         level = torch.where(group, self.S.level(size), 0.0).flatten(axis - 1, axis)
         return torch.cat([torch.zeros_like(d.narrow(axis, 0, 1)), level], axis)
 

@@ -15,6 +15,7 @@ Notebook: 14.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float
@@ -60,6 +61,7 @@ def tasks(n: int = 128) -> dict[str, Task]:
     return {name: Task(name, A, sigma, n) for name, A, sigma in problems}
 
 
+@lru_cache
 def _lines(n: int, r: int) -> int:
     """The number of radial lines that measures a share of k-space nearest to 1/r."""
     return min(range(4, n), key=lambda k: abs(float(radial_pattern(n, k).float().mean()) - 1 / r))

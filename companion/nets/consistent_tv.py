@@ -21,7 +21,7 @@ D u is shared out among m gradients v_l, each at points of its own. ROF's proble
 
 is a Problem of x = (u, v) for PDHG. Unrolled, run(PDHG(problem), f, k=150), or by `unrolled`, it passes gradients on to
 the kernels. Over 10 steps these learn to be quick, not to be isotropic: from Condat's on, whose costs of straight edges
-spread over 5 %, the error after 10 steps falls, and in lesson 14 the costs spread over 9 %; over 30 steps over 2 %.
+spread over 5 %, the error after 10 steps falls, and in lesson 14 the costs spread over 10 %; over 30 steps over 2 %.
 
 Sources: Chambolle and Pock, Learning consistent discretizations of the total variation (2021), [31]; Condat, Discrete
 total variation: new definition and minimization (2017).

@@ -168,10 +168,10 @@ def radial_pattern(n: int, lines: int) -> Bool[Tensor, "n n"]:
         raise ValueError(f"A radial pattern needs lines >= 1 through frequency 0; got lines={lines}.")
     m = torch.zeros(n, n, dtype=torch.bool)
     t = torch.arange(-(n // 2), n // 2 + 1, dtype=torch.float64)
-    for j in range(lines):
-        a, b = cos(pi * j / lines), sin(pi * j / lines)
-        longer = max(abs(a), abs(b))
-        m[(t * (a / longer)).round().long() % n, (t * (b / longer)).round().long() % n] = True
+    ends = [(cos(pi * j / lines), sin(pi * j / lines)) for j in range(lines)]
+    slopes = torch.tensor([[a / max(abs(a), abs(b)), b / max(abs(a), abs(b))] for a, b in ends], dtype=torch.float64)
+    k1, k2 = (slopes.T[:, :, None] * t).round().long() % n
+    m[k1, k2] = True
     return m
 
 

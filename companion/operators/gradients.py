@@ -148,14 +148,14 @@ class FrameGradient(LinearOperator):
             total += weight**2 * functools.reduce(np.multiply.outer, (lines[i, j] for j, i in enumerate(ell)))
         return total
 
-    @functools.cached_property
+    @property
     def bound(self) -> float:
         r"""sup |grad|^2 over all sizes of pictures: max_w sum_ell |q_ell^(w)|^2 / (C_ell h^{|alpha|})^2.
 
         4/h^2 for Haar, with two bands or three; 1/h^2 for the pair of linear splines. On a grid of 64 frequencies, then
         in ever smaller boxes about the largest value, to rounding.
         """
-        return supremum(self._square, self.dim)
+        return _bound(self.bank, self.bands, self.weights, self.dim)
 
     def spectrum(self, shape: Sequence[int]) -> Tensor:
         r"""sum_ell |q_ell^(w)|^2 / (C_ell h^{|alpha|})^2, w = 2 pi k / shape: eigenvalues of grad^T grad on a torus.
@@ -215,6 +215,11 @@ def supremum(square: Callable[[Sequence[np.ndarray]], np.ndarray], dim: int) -> 
         frequencies = [w[i] + width * np.linspace(-2, 2, 9) for w, i in zip(frequencies, best, strict=True)]
         width *= 0.7  # slowly: the largest value may lie on a ridge
     return value
+
+
+@functools.lru_cache(maxsize=256)
+def _bound(bank: tuple[Filter, ...], bands: tuple[tuple[int, ...], ...], weights: tuple[float, ...], dim: int) -> float:
+    return supremum(FrameGradient(bank, bands, dim=dim, weights=weights)._square, dim)
 
 
 def haar_gradient(h: float = 1.0, bands: int = 2, boundary: str = "reflect") -> FrameGradient:
