@@ -17,6 +17,7 @@ Paper: Section 1 (the dynamics F and F_Theta), (4.5), (5.1).  Notebook: 00.
 from __future__ import annotations
 
 import itertools
+import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -109,12 +110,12 @@ def fixed_point(tol: float, every: int = 1) -> Callable[[State, State], bool]:
         if next(calls) % every:
             return False
         pairs = [(a, b) for i, (a, b) in enumerate(zip(tensors(new), tensors(old), strict=True)) if i == 0 or a.ndim]
-        if not finite(new):
-            return True  # nothing moves from there; `run` says that the orbit diverged
         scale = max(float(b.abs().max()) for _, b in pairs if b.numel()) or 1.0  # no square over- or underflows
-        moved = sum(((a - b) / scale).abs().square().sum() for a, b in pairs)
-        size = sum((b / scale).abs().square().sum() for _, b in pairs)
-        return bool(moved <= tol**2 * size)
+        moved = float(sum(((a - b) / scale).abs().square().sum() for a, b in pairs))
+        size = float(sum((b / scale).abs().square().sum() for _, b in pairs))
+        if not moved < math.inf and not finite(new):
+            return True  # nothing moves from there; `run` says that the orbit diverged
+        return moved <= tol**2 * size
 
     return rule
 

@@ -205,11 +205,13 @@ class _Watch(nn.Module):
         self.moved = (sum(float((a - b).square().sum()) for a, b in pairs) / size) ** 0.5 if size else math.inf
         return new
 
-    def residual(self, _: Tensor) -> float:
+    def residual(self, _: Any) -> float:
         return self.moved
 
-    def seconds(self, _: Tensor) -> float:
+    def seconds(self, _: Any) -> float:
         return self.spent
+
+    residual.of_state = seconds.of_state = True  # type: ignore[attr-defined]  # neither asks `run` for a picture
 
 
 def _checked(problem: Problem) -> Problem:
