@@ -103,7 +103,7 @@ class GroupL1(Functional):
         for lam, part in self._groups(v):
             size = part.square().sum(self.axis, keepdim=True).clamp_min(torch.finfo(v.dtype).tiny).sqrt()
             out.append(part * (1 - (tau * lam / size).clamp(max=1.0)))
-        return torch.cat(out, self.axis)
+        return torch.cat(out, self.axis) if self.sizes else out[0]
 
     def prox_conjugate(self, p: Float[Tensor, "*shape"], sigma: float | Tensor) -> Float[Tensor, "*shape"]:
         """p, every length cut to lam_g."""
@@ -111,7 +111,7 @@ class GroupL1(Functional):
         for lam, part in self._groups(p):
             size = part.square().sum(self.axis, keepdim=True).clamp_min(torch.finfo(p.dtype).tiny).sqrt()
             out.append(part * (lam / size).clamp(max=1.0))
-        return torch.cat(out, self.axis)
+        return torch.cat(out, self.axis) if self.sizes else out[0]
 
     def conjugate(self, p: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
         """0 if every length is at most lam_g, up to rounding, else infinity."""
