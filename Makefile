@@ -20,7 +20,7 @@ help:  ## print this list
 lab: .venv/.lab  ## set everything up and open the course in JupyterLab
 	$(BIN)/jupyter lab $(LESSON) --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/$(LESSON) $(LAB_OPTIONS) $(ARGS)
 
-test: .venv/.test  ## run every test: package, messages, notebooks, browser
+test: .venv/.test  ## run every test: package, messages, notebooks, budgets, browser
 	@$(BIN)/python tools/test.py $(ARGS)
 
 lint: .venv/.dev  ## check style, types and spelling

@@ -1,4 +1,4 @@
-"""Run every test, part by part, and say at the end what ran: python tools/test.py [package messages notebooks browser]
+"""Run every test, part by part, and say what ran: python tools/test.py [package messages notebooks budgets browser]
 
 A part that fails does not stop the others; the whole fails if one of them does. Whatever was skipped is listed with
 its reason.
@@ -24,7 +24,8 @@ NBVAL = ("--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tests/nbval
 PARTS = {
     "package": ("tests", *(f"--ignore={path}" for path in ELSEWHERE), *PARALLEL),
     "messages": ("tests/test_messages.py", "companion", "--doctest-modules", "--as-user"),
-    "notebooks": ("notebooks", "tests/test_notebooks.py", *NBVAL, "--nbval-cell-timeout", "120", *PARALLEL),
+    "notebooks": ("notebooks", *NBVAL, "--nbval-cell-timeout", "120", *PARALLEL),
+    "budgets": ("tests/test_notebooks.py",),  # seconds on one core: alone
     "browser": ("tests/browser", "-n", "2", "--dist", "loadgroup"),
 }
 
@@ -32,7 +33,7 @@ PARTS = {
 def environment(part: str) -> dict[str, str]:
     """One thread; lessons cannot reach the network."""
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    if part == "notebooks":
+    if part in ("notebooks", "budgets"):
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "tests" / "offline"), env.get("PYTHONPATH")]))
     return env
 
