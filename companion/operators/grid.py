@@ -108,7 +108,7 @@ def correlate(
         v = extend(v, left, right, axis, boundary)
     out = None
     for tap, window in _windows(v, u, q, origin, axes, step, zero):
-        out = window * tap if out is None else torch.addcmul(out, window, tap)
+        out = window * tap if out is None else out.addcmul_(window, tap)
     return torch.zeros_like(u) if out is None else out
 
 
