@@ -26,7 +26,7 @@ PARTS = {
     "messages": ("tests/test_messages.py", "companion", "--doctest-modules", "--as-user"),
     "notebooks": ("notebooks", *NBVAL, "--nbval-cell-timeout", "120", *PARALLEL),
     "budgets": ("tests/test_notebooks.py",),  # seconds on one core: alone
-    "browser": ("tests/browser", "-n", "2", "--dist", "loadgroup"),
+    "browser": ("tests/browser",),
 }
 
 

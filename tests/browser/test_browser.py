@@ -217,9 +217,7 @@ class Lesson:
             self.page.screenshot(path=Path(folder) / f"{self.stem}-{name}.png")
 
 
-@pytest.fixture(
-    scope="module", params=[pytest.param(stem, marks=pytest.mark.xdist_group(stem)) for stem in LESSONS]
-)  # the tests of one lesson share its page
+@pytest.fixture(scope="module", params=LESSONS)
 def lesson(request: pytest.FixtureRequest, server: str, browser: "playwright.Browser") -> Iterator[Lesson]:
     """The lesson opened from its address and run from top to bottom."""
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
