@@ -129,7 +129,7 @@ class Rational(Diffusivity):
         return -p * s.pow(p - 1) / self.lam.to(s.dtype).square() * self(s).square()
 
     def _power(self, s: Tensor, less: int) -> Tensor:
-        """s^{p - less} / lam^2; its gradient is finite at s = 0 too, where it is taken as 0."""
+        """s^{p - less} / lam^2; its gradient is finite at s = 0 too: taken as 0 there, but for the power 1."""
         if self.p.is_cpu and unwatched(self.p, self.lam) and not torch.compiler.is_compiling():
             p = self.p.item() - less  # numbers: torch knows powers of 0, 1 and 2
             return (s if p == 1 else s.clamp_min(torch.finfo(s.dtype).tiny).pow(p)) / self.lam.item() ** 2
