@@ -18,14 +18,15 @@ sys.path.insert(0, str(ROOT))
 
 from tools import chromium  # noqa: E402
 
-ELSEWHERE = ("tests/test_messages.py", "tests/test_notebooks.py", "tests/browser")
+BUDGETS = ("tests/test_notebooks.py", "tests/test_explorer_seconds.py")
+ELSEWHERE = ("tests/test_messages.py", *BUDGETS, "tests/browser")
 PARALLEL = ("-n", "2", "--dist", "loadscope")
 NBVAL = ("--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tests/nbval_sanitize.cfg")
 PARTS = {
     "package": ("tests", *(f"--ignore={path}" for path in ELSEWHERE), *PARALLEL),
     "messages": ("tests/test_messages.py", "companion", "--doctest-modules", "--as-user"),
     "notebooks": ("notebooks", *NBVAL, "--nbval-cell-timeout", "120", *PARALLEL),
-    "budgets": ("tests/test_notebooks.py",),  # seconds on one core: alone
+    "budgets": BUDGETS,  # seconds on one core: alone
     "browser": ("tests/browser",),
 }
 

@@ -123,10 +123,11 @@ def polyline(out: np.ndarray, x: Any, y: Any, colour: tuple[int, int, int], dots
         longest = int(np.hypot(np.diff(x), np.diff(y)).max(initial=1.0)) + 1
         s = np.linspace(0, len(x) - 1, (len(x) - 1) * longest + 1)
         u, v = np.interp(s, np.arange(len(x)), x), np.interp(s, np.arange(len(x)), y)
+    u, v = np.rint(u).astype(np.intp), side - 1 - np.rint(v).astype(np.intp)
     reach = range(-1, 2) if dots else range(2)
     for i in reach:
         for j in reach:
-            column, row = np.round(u).astype(int) + i, side - 1 - np.round(v).astype(int) + j
+            column, row = u + i, v + j
             inside = (column >= 0) & (column < side) & (row >= 0) & (row < side)
             out[row[inside], column[inside]] = colour
 

@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
 from companion import RK4
 from companion.lab.explorers.drawing import Answer
@@ -154,15 +155,20 @@ def fields(weights: str, layers: int) -> Callable[[Array, float], Array]:
         if weights == WEIGHTS[1]:
             A, b = A + np.array([[-1.0, -2.0], [2.0, 1.0]]), b + np.array([0.3, -0.2])
         layer = lambda t: min(int(t * layers + 1e-9), layers - 1)  # noqa: E731
-        return lambda u, t: np.tanh(u @ A[layer(t)].T + b[layer(t)])
+        return lambda u, t: tanh(u @ A[layer(t)].T + b[layer(t)])
     A0, A1 = np.array([[-2.5, -1.0], [1.5, 0.5]]), np.array([[1.2, 0.8], [0.8, -1.2]])
     b0 = np.array([0.3, -0.2])
 
     def F(u: Array, t: float) -> Array:
         A = A0 * np.cos(np.pi * t) + A1 * np.sin(2 * np.pi * t)
-        return np.tanh(u @ A.T + b0 * np.cos(2 * np.pi * t))
+        return tanh(u @ A.T + b0 * np.cos(2 * np.pi * t))
 
     return F
+
+
+def tanh(u: Array) -> Array:
+    """By torch: two to three times as fast as NumPy's."""
+    return torch.from_numpy(u).tanh().numpy()
 
 
 def carried(u: Array, F: Callable[[Array, float], Array], scheme: str, dt: float, layers: int) -> Array:
