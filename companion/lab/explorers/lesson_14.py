@@ -50,9 +50,9 @@ def endpoint(sigma: float = 0.1, k: int = 6, picture: str = "camera") -> Answer:
     k = min(k, last)
     facts = {
         "PSNR": f"{s.psnr[k]:.2f} dB",
-        "oracle": f"k = {s.oracle}, {s.psnr[s.oracle]:.2f} dB",
-        "policy": f"k = {s.policy}, {s.psnr[s.policy]:.2f} dB",
-        "Morozov": f"k = {s.morozov}, {s.psnr[s.morozov]:.2f} dB",
+        "oracle": f"step {s.oracle}, {s.psnr[s.oracle]:.2f} dB",
+        "policy": f"step {s.policy}, {s.psnr[s.policy]:.2f} dB",
+        "Morozov": f"step {s.morozov}, {s.psnr[s.morozov]:.2f} dB",
     }
     above = beside(pixels(s.u[0]), pixels(s.u[k]))[..., None].repeat(3, axis=2)
     x = np.arange(last + 1) / last
