@@ -91,8 +91,8 @@ FRAME, PEER = r"W(\^T)?, \w+, ", "512x512|2048x2048|128x128x128"
 STEP = "a pixel takes a division and twenty operations, in the cache as the copy is"
 ASCENT = "a step reads five pictures and writes two, with a root and a division a pixel"
 NEAR = (
-    "the copy is up to three times as fast a pixel as at 2048x2048 where it stays in the cache, and our own time a pixel "
-    "is up to twice that at 2048x2048"
+    "the copy is up to three times as fast a pixel as at 2048x2048 where it stays in the cache, and our own time a "
+    "pixel is up to twice that at 2048x2048"
 )
 PLANES = "a thread keeps planes of the volume, each a 128th of it"
 GOALS = (

@@ -34,8 +34,9 @@ This package beside its peers and beside the machine: written by `make bench` fr
 deepinv: it needs the torchvision made for the torch that is there (with or without CUDA, from the same index); with
 another one its import ends in "operator torchvision::nms does not exist". `pip install deepinv` after that one.
 
-- Every time in the tables is a **ratio** of two times of one run, measured in turn after warm-up, at least seven of each: the
-  medians' and, in brackets, the minima's, the better number where others use the machine. Bare times are in the JSON.
+- Every time in the tables is a **ratio** of two times of one run, measured in turn after warm-up, at least seven of
+  each: the medians' and, in brackets, the minima's, the better number where others use the machine. Bare times
+  are in the JSON.
 - **of the limit**: our time over that of a copy of the bytes that must move (the larger one of what is read and what is
   written, once, into a buffer that is there already). W reads less than it writes: to move just its bytes takes 5/8 of
   that copy for Haar's W in the plane, 1/2 for many bands. Where the limit is something else it is said below.

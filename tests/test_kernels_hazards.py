@@ -26,6 +26,7 @@ from companion import (
     run,
 )
 from companion.flows.diffusivities import Diffusivity
+from companion.flows.splitting import Split
 from companion.kernels import diffusion, loop, use
 
 pytest.importorskip("numba")
@@ -48,6 +49,26 @@ def test_split_bregman_from_one_picture_for_a_batch() -> None:
 def test_split_bregman_with_other_groups(R: GroupL1) -> None:
     f = torch.rand(8, 9, dtype=torch.float64)
     both(lambda: run(SplitBregman(Problem(LeastSquares(f), R, Gradient()), rho=1.0), f, k=3).u)
+
+
+@pytest.mark.parametrize("boundary", ["reflect", "periodic"])
+@pytest.mark.parametrize("shape", [(8, 9), (3, 1, 7), (2, 5, 1), (2, 3, 4, 6)])
+def test_split_bregman_with_another_step_of_the_grid(boundary: str, shape: tuple[int, ...]) -> None:
+    """Differences over h = 1/2, from a state that no step has made."""
+    f, K = torch.rand(shape, dtype=torch.float64), Gradient(0.5, boundary=boundary)
+    step = SplitBregman(Problem(LeastSquares(f, weight=3.0), GroupL1(0.1, axis=-3), K), rho=0.7)
+    s = Split(f, torch.rand_like(K(f)), torch.rand_like(K(f)))
+    both(lambda: tuple(step(step(s))))
+
+
+def test_split_bregman_keeps_no_stale_symbol() -> None:
+    """A rho changed in place, and one put in its place, are seen by the next step."""
+    f = torch.rand(8, 9, dtype=torch.float64)
+    step, others = SplitBregman(ROF(f, 0.1), rho=1.0), [SplitBregman(ROF(f, 0.1), rho=rho) for rho in (1.0, 2.0, 3.0)]
+    s = step(step.start(f))
+    for rho, other in zip((1.0, 2.0, 3.0), others, strict=True):
+        step.rho.fill_(rho) if rho < 3 else setattr(step, "rho", torch.tensor(rho, dtype=step.rho.dtype))
+        torch.testing.assert_close(step(s).x, other(s).x, rtol=1e-12, atol=1e-12)
 
 
 def test_a_step_of_ones_own_is_taken() -> None:

@@ -184,6 +184,24 @@ MUTANTS = [
         "tests/test_kernels_diffusion.py::test_many_steps_block_by_block",
     ),
     Mutant(
+        "the right side of split Bregman sees no row across the border of a torus",
+        "kernels/bregman.py",
+        {"above = m - 1 if i else m + A - 1": "above = m - 1 if i else m"},
+        "tests/test_kernels_hazards.py::test_split_bregman_with_another_step_of_the_grid",
+    ),
+    Mutant(
+        "split Bregman's loop takes differences over 1, whatever h",
+        "kernels/bregman.py",
+        {"(1 / h, radius)": "(1.0, radius)"},
+        "tests/test_kernels_hazards.py::test_split_bregman_with_another_step_of_the_grid",
+    ),
+    Mutant(
+        "split Bregman keeps its symbol when rho is another one",
+        "flows/bregman.py",
+        {"((rho,), None) if isinstance(rho, Tensor) else ((), rho)": "(), None"},
+        "tests/test_kernels_hazards.py::test_split_bregman_keeps_no_stale_symbol",
+    ),
+    Mutant(
         "the loop of the dual takes its own row for the one above",
         "kernels/dual.py",
         {"q[m + (d - 1) * H], q[m], q[there * d * H + r], share": "q[m + (d - 1) * H], q[m], q[m], share"},

@@ -26,11 +26,12 @@ from companion.energies.norms import GroupL1
 from companion.energies.variation import TVModel
 from companion.flows.solvers import Solver, check_proximal, check_step, number
 from companion.flows.splitting import Split, penalty
-from companion.kernels import taken, unwatched
-from companion.kernels.dual import split
+from companion.kernels import hooked, taken, unwatched
+from companion.kernels.bregman import pull, split
 from companion.operators.differences import Gradient
 from companion.operators.gradients import FrameGradient
 from companion.operators.grid import shift
+from companion.operators.kept import Kept
 from companion.operators.linear import LinearOperator
 from companion.operators.measure import Blur, Identity
 
@@ -81,21 +82,26 @@ class SplitBregman(Solver):
         return self.rho * s.b
 
     def forward(self, s: Split) -> Split:
-        R, K = self.problem.R, self.problem.K
-        data = self.problem.E.weight * self.problem.E.domain().to(s.x.dtype)
-        x = self.solve(data + self.rho * K.adjoint(s.d - s.b), s.x, self.rho)
-        if self._splits(x, s.b):
-            return Split(x, *split(x, s.b, float(R.lam / self.rho), K.boundary == "periodic"))  # v = s.b + K x
+        R, w, data = self.problem.R, self.problem.E.weight, self.problem.E.domain().to(s.x.dtype)
+        K: Any = self.problem.K
+        if self._by_loops(data, s.b, s.d):
+            v = pull(data, s.d, s.b, w, float(self.rho), K.h, K.boundary == "periodic")
+        else:
+            v = w * data + self.rho * K.adjoint(s.d - s.b)
+        x = self.solve(v, s.x, self.rho)
+        if self._by_loops(x, s.b):
+            return Split(x, *split(x, s.b, float(R.lam / self.rho), K.h, K.boundary == "periodic"))
         Kx = K(x)
         d = R.prox(Kx + s.b, 1 / self.rho)
         return Split(x, d, s.b + Kx - d)
 
-    def _splits(self, x: Tensor, b: Tensor) -> bool:
-        """Whether the loop of kernels/dual.py may stand in for the last two lines: the length of plain differences."""
+    def _by_loops(self, x: Tensor, *fields: Tensor) -> bool:
+        """Whether kernels/bregman.py may stand in for the lines around the system: the length of plain differences."""
         K, R = self.problem.K, self.problem.R
         known = type(K) is Gradient and K.dim == 2 and type(R) is GroupL1 and R.axis == -3 and R.lam.numel() == 1
-        alike = known and R.sizes in (None, (2,)) and b.shape == (*x.shape[:-2], 2, *x.shape[-2:])
-        return alike and taken(x, b) and unwatched(x, b, self.rho, R.lam)
+        shape = (*x.shape[:-2], 2, *x.shape[-2:])
+        alike = known and R.sizes in (None, (2,)) and all(p.shape == shape for p in fields) and not hooked(K, R)
+        return alike and taken(x, *fields) and unwatched(x, *fields, self.rho, R.lam)
 
 
 class LaggedDiffusivity(Solver):
@@ -156,10 +162,10 @@ def normal_solver(A: LinearOperator, K: LinearOperator, w: float, rho: float, li
     else by conjugate gradients, which the same transform preconditions where K alone is nearly diagonal and A = I.
     A third argument is another rho.
     """
-    symbol, exact = _symbol(A, K, w, like)
+    reciprocal, exact = _reciprocal(A, K, w, like)
 
     def solve(v: Tensor, x: Tensor, rho: float | Tensor = rho) -> Tensor:
-        inverse = _transform(K, symbol(rho)) if symbol is not None else None
+        inverse = _transform(K, reciprocal(rho)) if reciprocal is not None else None
         if inverse is not None and exact:
             return inverse(v)
         return solve_from(lambda y: w * A.adjoint(A(y)) + rho * K.adjoint(K(y)), v, x, tol, inverse)
@@ -192,32 +198,39 @@ def solve_from(
     return x
 
 
-def _symbol(A: Any, K: Any, w: float, like: Tensor) -> tuple[Callable[..., Tensor] | None, bool]:
-    """rho -> the eigenvalues of w A^T A + rho K^T K in the layout of rfftn, on the torus or on the mirrored picture's,
-    and whether they are exact; None if there are none.
+def _reciprocal(A: Any, K: Any, w: float, like: Tensor) -> tuple[Callable[..., Tensor] | None, bool]:
+    """rho -> 1 over the eigenvalues of w A^T A + rho K^T K in the layout of rfftn, on the torus or on the mirrored
+    picture's, kept from step to step; and whether they are exact; None if there are none.
     """
     if not isinstance(K, Gradient | FrameGradient):
         return None, False
-    mirrored = K.boundary == "reflect"
+    mirrored, kept = K.boundary == "reflect", Kept()
     space = [n * (1 + mirrored) for n in like.shape[-K.dim :]]
     square = K.spectrum(space)[..., : space[-1] // 2 + 1].to(like)
+    exact = not getattr(K, "cut", False)
     if isinstance(A, Identity):
-        return lambda rho: w + rho * square, not getattr(K, "cut", False)
-    if isinstance(A, Blur) and A.boundary == "periodic" and not mirrored and A.dim == K.dim:
-        blurred = w * A.symbol(like).abs().square()
-        return lambda rho: blurred + rho * square, True
-    return None, False
+        blurred = torch.full_like(square, w)
+    elif isinstance(A, Blur) and A.boundary == "periodic" and not mirrored and A.dim == K.dim:
+        blurred, exact = w * A.symbol(like).abs().square(), True
+    else:
+        return None, False
+
+    def reciprocal(rho: float | Tensor) -> Tensor:
+        numbers, key = ((rho,), None) if isinstance(rho, Tensor) else ((), rho)
+        return kept(lambda: 1 / (blurred + rho * square), blurred, square, *numbers, key=key)
+
+    return reciprocal, exact
 
 
-def _transform(K: Any, symbol: Tensor) -> Map:
-    """v -> division by the symbol in the Fourier domain, v mirrored to twice its size where the border reflects."""
+def _transform(K: Any, reciprocal: Tensor) -> Map:
+    """v -> the product with this in the Fourier domain, v mirrored to twice its size where the border reflects."""
     axes = tuple(range(-K.dim, 0))
 
     def divide(v: Tensor) -> Tensor:
         space = v.shape[-K.dim :]
         for axis in axes if K.boundary == "reflect" else ():
             v = torch.cat([v, v.flip(axis)], axis)
-        u = torch.fft.irfftn(torch.fft.rfftn(v, dim=axes) * (1 / symbol.to(v)), s=v.shape[-K.dim :], dim=axes)
+        u = torch.fft.irfftn(torch.fft.rfftn(v, dim=axes) * reciprocal.to(v), s=v.shape[-K.dim :], dim=axes)
         for axis, n in zip(axes, space, strict=True):
             u = u.narrow(axis, 0, n)
         return u

@@ -2,7 +2,6 @@ r"""p <- P(q + tau D(f - share D^T q)), q = p + beta (p - p_old): a step of FGP 
 
     ascend     this step, under flows/rof.py, which defines it
     measure    its gap and objective, under flows/rof.py
-    split      (b + D x) shrunk by lengths: the second half of a step of split Bregman, under flows/bregman.py
 
 D are differences of neighbours, P cuts the length of p[n] (or each of its entries) to the radius. Pictures and fields
 come as lists of rows, f as (N A H, W) and p as (N d A H, W). Of q and of u = f - share D^T q a thread keeps two planes
@@ -58,13 +57,6 @@ def climb(q: Any, u: Any, ahead: Any, tau: Any) -> None:
     """q + tau (ahead - u), in place."""
     for j in range(q.size):
         q[j] += tau * (ahead[j] - u[j])
-
-
-@part
-def differ_from(q: Any, b: Any, u: Any, ahead: Any) -> None:
-    """q = b + (ahead - u)."""
-    for j in range(q.size):
-        q[j] = b[j] + (ahead[j] - u[j])
 
 
 @part
@@ -200,29 +192,6 @@ def measure_planes(
         out[t, 0], out[t, 1] = radius * length - product, radius * length + w / 2 * misfit
 
 
-@loop
-def split_rows(
-    x: Any, b: Any, near: Any, rest: Any, A: Any, radius: Any, periodic: Any, start: Any, stop: Any
-) -> None:  # fmt: skip
-    """rest = P(b + D x), near = b + D x - rest: of pictures x (N A, W) the rows start <= n A + i < stop; b, near and
-    rest are (2 N A, W).
-    """
-    W = x.shape[1]
-    u = np.empty(W + 1, x.dtype)
-    for t in range(start, stop):
-        n, i = t // A, t % A
-        u[:W] = x[t]
-        u[W] = x[t, 0] if periodic else x[t, W - 1]
-        m, below = t + n * A, n * A + ((i + 1) % A if periodic else min(i + 1, A - 1))
-        differ_from(near[m], b[m], u, x[below])
-        differ_from(near[m + A], b[m + A], u, u[1:])
-        cut_pair(rest[m], rest[m + A], near[m], near[m + A], radius)
-        for c in range(2):
-            y, z = near[m + c * A], rest[m + c * A]
-            for j in range(W):
-                y[j] -= z[j]
-
-
 def measure(
     f: Tensor, p: Tensor, w: float, radius: float, isotropic: bool, dim: int, periodic: bool
 ) -> Tensor:  # fmt: skip
@@ -245,14 +214,3 @@ def ascend(
     numbers = (fields[0].dtype.type(number) for number in (beta, tau, share, radius))
     over(ascend_planes, math.prod(f.shape[:-dim]) * A, f.numel(), *fields, dim, A, H, *numbers, isotropic, periodic)
     return out
-
-
-def split(x: Tensor, b: Tensor, radius: float, periodic: bool) -> tuple[Tensor, Tensor]:
-    """(v - P v, P v), v = b + D x: the shrinkage of every length |v[n]| by the radius, and what it takes away; pictures
-    x (*batch, H, W), no derivative.
-    """
-    A, W = x.shape[-2:]
-    near, rest = empty(b.shape, b), empty(b.shape, b)
-    fields = [array(v).reshape(-1, W) for v in (x, b)] + [v.view(-1, W).numpy() for v in (near, rest)]
-    over(split_rows, len(fields[0]), x.numel(), *fields, A, fields[0].dtype.type(radius), periodic)
-    return near, rest
