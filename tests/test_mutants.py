@@ -1752,7 +1752,7 @@ MUTANTS = [
     Mutant(
         "split Bregman solves with the rho it began with",
         "flows/bregman.py",
-        {"K.adjoint(s.d - s.b), s.x, self.rho)": "K.adjoint(s.d - s.b), s.x)"},
+        {"x = self.solve(v, s.x, self.rho)": "x = self.solve(v, s.x)"},
         UNROLLED + "test_with_other_numbers_it_is_the_solver_that_is_made_with_them[denoising]",
     ),
     Mutant(
