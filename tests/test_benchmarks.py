@@ -133,12 +133,10 @@ def test_a_row_is_complete_and_names_who_is_not_timed(harness, report) -> None:
     assert json.loads(json.dumps(row)) == row
 
 
-def test_a_slow_peer_is_named_with_its_ratio(harness) -> None:
+def test_a_slow_peer_is_named_with_its_ratio(harness, goals) -> None:
     row = harness.measure(task(harness, {"slow": harness.Peer(lambda: doubled)}, patience=0.0), (3, 4), CPU, 1)
     assert row["peers"] == {} and "times ours; not repeated" in row["absent"]["slow"]
     (once,) = [int(word) for word in row["absent"]["slow"].split() if word.isdigit()]
-    from benchmarks import goals
-
     assert goals.over("slow")(row) == goals.over("")(row) == once and goals.over("quick")(row) is None
 
 
