@@ -21,6 +21,7 @@ from torch import Tensor
 from companion.kernels import loop, part
 from companion.kernels.differences import array, over
 from companion.kernels.dual import cut_pair
+from companion.kernels.primal_dual import rise
 from companion.kernels.rows import empty
 
 
@@ -58,13 +59,6 @@ def pull_rows(
         fall_across(out[t], d[m + A], b[m + A], scale, scale if periodic else zero)
 
 
-@part
-def differ_from(q: Any, b: Any, u: Any, ahead: Any, scale: Any) -> None:
-    """q = b + scale (ahead - u)."""
-    for j in range(q.size):
-        q[j] = b[j] + scale * (ahead[j] - u[j])
-
-
 @loop
 def split_rows(
     x: Any, b: Any, near: Any, rest: Any, A: Any, scale: Any, radius: Any, periodic: Any, start: Any, stop: Any
@@ -77,8 +71,8 @@ def split_rows(
         u[:W] = x[t]
         u[W] = x[t, 0] if periodic else x[t, W - 1]
         m, below = t + n * A, n * A + ((i + 1) % A if periodic else min(i + 1, A - 1))
-        differ_from(near[m], b[m], u, x[below], scale)
-        differ_from(near[m + A], b[m + A], u, u[1:], scale)
+        rise(near[m], b[m], u[:W], x[below], scale)
+        rise(near[m + A], b[m + A], u[:W], u[1:], scale)
         cut_pair(rest[m], rest[m + A], near[m], near[m + A], radius)
         for c in range(2):
             y, z = near[m + c * A], rest[m + c * A]
