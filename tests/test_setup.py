@@ -141,8 +141,20 @@ def test_ci_runs_make_test_and_nothing_else() -> None:
     assert lines == ["set -e", 'cd "$(dirname "${BASH_SOURCE[0]}")/.."', "exec make test"]
 
 
+OF_TORCH = {"triton"}  # a torch for CUDA brings one, and takes no other version: a pin could contradict it
+
+
 def asked() -> list[Requirement]:
-    return [Requirement(text) for text in sum(EXTRAS.values(), PROJECT["dependencies"])]
+    needs = [Requirement(text) for text in sum(EXTRAS.values(), PROJECT["dependencies"])]
+    return [need for need in needs if need.name not in OF_TORCH]
+
+
+def test_what_torch_brings_is_bounded_and_not_pinned() -> None:
+    needs = {need.name: need for text in EXTRAS["test"] if (need := Requirement(text)).name in OF_TORCH}
+    assert needs.keys() == OF_TORCH and not OF_TORCH & PINS.keys()
+    for need in needs.values():
+        assert {bound.operator for bound in need.specifier} == {">=", "<"}, "an unpinned package has two bounds"
+        assert need.name in (ROOT / "tools" / "pins.sh").read_text()
 
 
 @pytest.mark.parametrize("requirement", asked(), ids=str)

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from companion.kernels import hooked, unwatched
 from companion.kernels.frames import cascade
+from companion.kernels.gpu import on_gpu
+from companion.kernels.gpu_shrinkage import reaches
+from companion.kernels.gpu_shrinkage import shrinkage as gpu_shrinkage
 from companion.kernels.shrinkage import Rule, shrinkage
 from companion.operators.frames import FrameletTransform
 
@@ -38,4 +41,6 @@ def one_pass(u: Tensor, W: FrameletTransform, S: Any, dual: FrameletTransform) -
     if form is None or back is None:
         return None
     lam, mu = (v.expand(shape).flatten() for v in thresholds)
-    return shrinkage(u, form, back, rule, lam, mu)
+    if not on_gpu(u):
+        return shrinkage(u, form, back, rule, lam, mu)
+    return gpu_shrinkage(u, form, back, rule, lam, mu) if reaches(back, u.shape[u.ndim - W.dim :]) else None

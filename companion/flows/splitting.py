@@ -16,8 +16,10 @@ from companion.energies.models import Problem
 from companion.energies.norms import L1, GroupL1
 from companion.flows.solvers import Solver, announce, check_proximal, check_step, number
 from companion.kernels import hooked, taken, unwatched
+from companion.kernels.gpu import launched
 from companion.kernels.primal_dual import climb, step
 from companion.operators.differences import Gradient
+from companion.operators.kept import Kept
 from companion.operators.measure import Identity
 
 
@@ -138,6 +140,7 @@ class PDHG(Solver):
                 f"PDHG has tau sigma = {first * second:.4g}, but it converges for tau sigma <= 1/|K|^2 = "
                 f"{1 / square:.4g}"
             )
+        self._numbers = Kept()
         self.register_buffer("tau", number(first))
         self.register_buffer("square", number(1 / (first * second) if sigma and tau else square))
 
@@ -185,16 +188,23 @@ class PDHG(Solver):
         R: Any = self.problem.R
         tensors = s[:3]
         known = type(K) is Gradient and K.dim <= min(3, s.x.ndim) and type(R) in (GroupL1, L1) and not hooked(K, R)
-        if not (known and taken(*tensors) and unwatched(*tensors, self.tau, R.lam) and R.lam.numel() == 1):
+        if not (
+            known
+            and (taken(*tensors) or launched(*tensors))
+            and unwatched(*tensors, self.tau, R.lam)
+            and R.lam.numel() == 1
+        ):
             return ()
         isotropic, space = type(R) is GroupL1, s.x.shape[-K.dim :]
         if isotropic and (R.axis != -K.dim - 1 or R.sizes not in (None, (K.dim,))):
             return ()
         if (not isotropic and (R.f.numel() > 1 or R.f)) or s.p.shape != (*s.x.shape[: -K.dim], K.dim, *space):
             return ()
-        scale = 1 / K.h
-        sigma, tau = scale * float(self.sigma), scale * float(self.tau)
-        return sigma, tau, float(R.lam), isotropic, K.dim, K.boundary == "periodic"
+        made = self._numbers(
+            lambda: torch.stack([self.sigma, self.tau, R.lam.reshape(()).double()]).cpu(), self.tau, self.square, R.lam
+        )  # a GPU is asked once, not at every step
+        sigma, tau, lam = made.tolist()
+        return sigma / K.h, tau / K.h, lam, isotropic, K.dim, K.boundary == "periodic"
 
 
 def penalty(problem: Problem) -> float:

@@ -83,9 +83,14 @@ def taken(*tensors: Tensor, least: int = SMALLEST) -> bool:
     size = tensors[0].numel()
     if wanted is False or size == 0 or not (wanted or size >= least) or not (available() and _loads()):
         return False
+    return tensors[0].device.type == "cpu" and plain(*tensors)
+
+
+def plain(*tensors: Tensor) -> bool:
+    """Whether a loop can read these tensors: of one type, float32 or float64, and one device, as they are."""
     return not torch.compiler.is_compiling() and all(
         type(u) in (Tensor, torch.nn.Parameter)
-        and u.device.type == "cpu"
+        and u.device == tensors[0].device
         and u.dtype in TYPES
         and u.dtype == tensors[0].dtype
         and u.layout == torch.strided

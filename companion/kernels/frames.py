@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from companion.kernels import parallel, taken, transposed, unwatched
+from companion.kernels import gpu_frames, parallel, taken, transposed, unwatched
 from companion.kernels.cascade import Cascade, banks, flat, grids, numbers
+from companion.kernels.gpu import launched, on_gpu
+from companion.kernels.gpu_frames import between
 from companion.kernels.merge import merge
 from companion.kernels.rows import STREAM, empty, streamed
 from companion.kernels.split import split
@@ -20,15 +22,21 @@ from companion.kernels.split import split
 def cascade(W: Any, u: Tensor) -> Cascade | None:
     """The FrameletTransform W for the loops, where they may stand in for its readable form on a picture u."""
     taps = [getattr(W, f"q{e}") for e in range(len(W.bank))]
-    if not (W.separable and taken(u) and unwatched(*taps)):
+    if not (W.separable and (taken(u) or launched(u)) and unwatched(*taps)):
         return None
-    filters = tuple((q.origin[0], *tap.tolist()) for q, tap in zip(W.bank, taps, strict=True))
+    filters = tuple((q.origin[0], *tap) for q, tap in zip(W.bank, known(W, taps), strict=True))
     return numbers(filters, W.levels, W.dim, W.boundary == "reflect", tuple(W.indices))
 
 
-def between(x: Tensor, y: Tensor) -> int:
-    """The i for which x[i] would be y[0], if x went on so far."""
-    return (y.data_ptr() - x.data_ptr()) // x.element_size()
+def known(W: Any, taps: list[Tensor]) -> list[list[float]]:
+    """The taps of W as numbers, for which a GPU is asked once, not at every call."""
+    if any(q.is_inference() for q in taps):
+        return [q.tolist() for q in taps]
+    stamps, lists = vars(W).get("_known", ((), []))
+    if len(stamps) != len(taps) or any(q is not p or q._version != v for q, (p, v) in zip(taps, stamps, strict=True)):
+        lists = [q.tolist() for q in taps]
+        vars(W)["_known"] = [(q, q._version) for q in taps], lists
+    return lists
 
 
 def split_all(u: Tensor, form: Cascade, out: Tensor) -> None:
@@ -76,12 +84,20 @@ def _picture(d: Tensor, *form: Any) -> Any:
 
 
 def _analysis(u: Tensor, *form: Any) -> Tensor:
+    if on_gpu(u):
+        out = u.new_empty(_bands(u, *form))
+        gpu_frames.split_all(packed(u), Cascade.of(*form), out)
+        return out
     out = empty(_bands(u, *form), u)
     split_all(packed(u), Cascade.of(*form), out)
     return out
 
 
 def _synthesis(d: Tensor, *form: Any) -> Tensor:
+    if on_gpu(d):
+        out = d.new_empty(_picture(d, *form))
+        gpu_frames.merge_all(packed(d), Cascade.of(*form), out)
+        return out
     out = empty(_picture(d, *form), d)
     merge_all(packed(d), Cascade.of(*form), out)
     return out

@@ -4,7 +4,8 @@ r"""The readable form itself, compiled for a GPU by torch.compile: few passes ov
     def forward(self, u): ...     runs as written; on a GPU, for large pictures and without derivatives, compiled
 
 Plain torch reads and writes a picture in every operation. torch.compile traces them all and writes loops that keep
-what lies between in registers. Nothing is written twice: the formula is its own definition.
+what lies between in registers. Nothing is written twice: the formula is its own definition. Framelets, for which this
+takes half a minute, and PDHG, which torch.compile cannot follow, have loops in Triton instead (tiles.py).
 
 Paper: Sec 2, Sec 3 (its cost, not its content).  Notebook: none, a kernel is invisible to a lesson.
 """
@@ -21,8 +22,9 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
-from companion.kernels import TYPES, _wanted, taken, unwatched
+from companion.kernels import TYPES, _wanted, plain, taken, unwatched
 
+LEAST = 2**18  # entries; below, a loop of Triton saves less than the second in which it is compiled
 SMALLEST = 2**20  # entries; below, launches cost more than memory, and compilation takes seconds
 Method = TypeVar("Method", bound=Callable[..., Any])
 OPTIONS: dict[str, Any] = {
@@ -51,6 +53,14 @@ def worth(*tensors: Tensor) -> bool:
     return unwatched(*tensors) and all(
         on_gpu(u) and u.dtype in TYPES and torch.autograd.forward_ad.unpack_dual(u).tangent is None for u in tensors
     )
+
+
+def launched(*tensors: Tensor, least: int = LEAST) -> bool:
+    """Whether a loop of tiles.py may stand in for the readable form of these tensors; as `taken` for those of a CPU."""
+    wanted, size = _wanted.get(), tensors[0].numel()
+    if wanted is False or size == 0 or not (wanted or size >= least):
+        return False
+    return on_gpu(tensors[0]) and plain(*tensors)
 
 
 def compiled(f: Method) -> Method:

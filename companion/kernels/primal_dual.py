@@ -21,6 +21,8 @@ from torch import Tensor
 from companion.kernels import loop, part
 from companion.kernels.differences import array, over, solid
 from companion.kernels.dual import add, clip, cut, cut_pair, square
+from companion.kernels.gpu import on_gpu
+from companion.kernels.gpu_primal_dual import move
 from companion.kernels.rows import empty
 
 
@@ -110,6 +112,8 @@ def _step(
     isotropic: bool, dim: int, periodic: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """(x or v, x-bar where share > 0, p)."""
+    if on_gpu(x):
+        return move(f, x, bar, p, sigma, tau, radius, share, rest, isotropic, dim, periodic)
     A, H, W = solid(x.shape[-dim:])
     new, out = empty(x.shape, x), empty(p.shape, p)
     new_bar = empty(x.shape, x) if share > 0 else new
