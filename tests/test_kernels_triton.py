@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,15 @@ from companion import (
     PDHG,
     ROF,
     Blur,
+    EdgeEnhancing,
+    FastDecay,
     Firm,
     FrameletTransform,
     Garrote,
     Gradient,
     Hard,
     IsotropicSoft,
+    Selling,
     Shrinkage,
     Soft,
     biorthogonal,
@@ -32,12 +36,13 @@ from companion import (
     tv,
 )
 from companion.flows import one_pass
-from companion.kernels import frames, gpu, gpu_frames, gpu_primal_dual, gpu_shrinkage, primal_dual, tiles
+from companion.kernels import frames, gpu, gpu_edges, gpu_frames, gpu_primal_dual, gpu_shrinkage, primal_dual, tiles
 from companion.operators import frames as transforms
+from tests.test_kernels_edges import tensors
 
 pytestmark = pytest.mark.skipif(not importlib.util.find_spec("triton"), reason="no Triton for this system")
 
-USERS = (gpu_frames, gpu_shrinkage, gpu_primal_dual)
+USERS = (gpu_frames, gpu_shrinkage, gpu_primal_dual, gpu_edges)
 INTERPRETED = bool(os.environ.get("TRITON_INTERPRET"))
 interpreted = pytest.mark.skipif(not INTERPRETED, reason="run by test_in_the_interpreter")
 ahead = pytest.mark.skipif(INTERPRETED, reason="compiled by test_compiled_ahead")
@@ -191,6 +196,47 @@ def test_steps_of_pdhg(shape: tuple[int, ...], boundary: str, here: list[Launch]
 
 
 @interpreted
+@pytest.mark.parametrize("condition", [1.0, 5.0, 1e3, 1e9])
+def test_sellings_edges(condition: float, here: list[Launch]) -> None:
+    """From discs to needles, thinner than the thinnest; a batch, a row, more pixels than a program takes."""
+    for shape in ((1, 1), (1, 5), (13, 12), (2, 3, 4, 5)):
+        D, u = tensors(condition, *shape), torch.randn(shape, dtype=torch.float64)
+        slack = max(1.0, min(condition, 1e6) / 1e4)  # what cancels in <v, D w> of long v and w
+        equal(lambda: Selling().divergence(D, u, 0.5), here, 2, 1e-12 * slack)  # noqa: B023
+    with kernels.use(True), pytest.raises(ValueError, match="eigenvalues >= 0"):
+        Selling().divergence(-D, u, 1.0)
+    D[..., 2, 2] = torch.nan
+    with kernels.use(True):
+        assert Selling()._fused(D, u, 1.0) is None
+
+
+@interpreted
+def test_needles_that_meet_are_reduced(here: list[Launch]) -> None:
+    """Where the total weight would exceed the ceiling; D = 0 nearby."""
+    x = torch.arange(17, dtype=torch.float64) - 8
+    t = torch.stack(torch.meshgrid(x, x, indexing="ij"))
+    t = t / t.square().sum(0, keepdim=True).clamp_min(1).sqrt()
+    D = t.unsqueeze(0) * t.unsqueeze(1)
+    assert Selling().excess(D) > 0
+    equal(lambda: Selling().divergence(D, torch.cos(x) * x[:, None], 1.0), here, 2, 1e-12)
+
+
+@interpreted
+def test_a_step_of_edge_enhancing_diffusion_is_compiled_about_the_loop(
+    here: list[Launch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu, "SMALLEST", 0)
+    monkeypatch.setattr(gpu, "_embedded", lambda *tensors: True)
+    monkeypatch.setattr(gpu, "_forms", {})
+    F, u = EdgeEnhancing(FastDecay(0.2), 0.7), torch.rand(2, 12, 11, dtype=torch.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        equal(lambda: F.euler(u, 0.2, 2), here, 4, 1e-12)
+    assert [key[0] for key in gpu._forms] == ["Field._step"]
+    assert F not in gpu._forms.values()
+
+
+@interpreted
 def test_the_readable_form_where_no_loop_is_taken(here: list[Launch], monkeypatch: pytest.MonkeyPatch) -> None:
     W, u, _ = frame(1, 1, 2, "periodic")
     W(u.half())
@@ -224,7 +270,7 @@ def test_taps_are_asked_for_once_and_after_a_change(here: list[Launch], monkeypa
 
 # ---- compiled for a GPU that is not there ---------------------------------------------------------------------------
 
-TYPES = {torch.float32: "*fp32", torch.float64: "*fp64", torch.int64: "*i64"}
+TYPES = {torch.float32: "*fp32", torch.float64: "*fp64", torch.int32: "*i32", torch.int64: "*i64"}
 
 
 def compiled(f: Any, args: tuple[Any, ...], constants: dict[str, Any], capability: int) -> Any:
@@ -261,6 +307,7 @@ def launches(here: list[Launch], dtype: torch.dtype) -> list[Launch]:
         for x in (u, v):
             step = PDHG(ROF(x + 1, 0.1, Gradient(dim=x.ndim)))
             step(step.start(x))
+        Selling().divergence(torch.eye(2, dtype=dtype)[..., None, None].expand(2, 2, 300, 301), u, 0.5)
     kinds = {}
     for f, programs, args, constants in here:
         types = tuple(x.dtype if isinstance(x, Tensor) else x == 1 for x in args)
@@ -287,7 +334,7 @@ def registers(binary: bytes) -> tuple[int, int]:
 def test_every_kernel_compiles_without_spilling(dtype: torch.dtype, capability: int, here: list[Launch]) -> None:
     """ptxas takes it, for the H100 and the A100, and what a thread holds fits its registers."""
     kinds = launches(here, dtype)
-    assert {f.__name__ for f, *_ in kinds} == {"split", "merge", "step", "ascend", "descend"}
+    assert {f.__name__ for f, *_ in kinds} == {"split", "merge", "step", "ascend", "descend", "edges_of", "flows"}
     for f, _, args, constants in kinds:
         used, spilled = registers(compiled(f, args, constants, capability).asm["cubin"])
         assert used <= 255 and spilled == 0, (f.__name__, used, spilled, constants)

@@ -57,10 +57,22 @@ def worth(*tensors: Tensor) -> bool:
 
 def launched(*tensors: Tensor, least: int = LEAST) -> bool:
     """Whether a loop of tiles.py may stand in for the readable form of these tensors; as `taken` for those of a CPU."""
+    if torch.compiler.is_compiling():
+        return False
     wanted, size = _wanted.get(), tensors[0].numel()
     if wanted is False or size == 0 or not (wanted or size >= least):
         return False
     return on_gpu(tensors[0]) and plain(*tensors)
+
+
+def embedded(*tensors: Tensor) -> bool:
+    """Whether a loop of tiles.py stands in while torch.compile traces: never without, and see `_embedded`."""
+    return False
+
+
+def _embedded(*tensors: Tensor) -> bool:
+    """What `embedded` is while it traces: the tensors lie on a GPU, and no derivative is asked for."""
+    return tensors[0].is_cuda and not (torch.is_grad_enabled() and any(u.requires_grad for u in tensors))
 
 
 def compiled(f: Method) -> Method:
@@ -113,6 +125,7 @@ def _without_loops() -> None:
     def never(*tensors: Tensor, **options: int) -> bool:
         return False
 
-    for question in (taken, unwatched):
+    for question in (taken, launched, unwatched):
         torch.compiler.substitute_in_graph(question, skip_signature_check=True)(never)
+    torch.compiler.substitute_in_graph(embedded, skip_signature_check=True)(_embedded)
     warnings.filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`")  # the index maps of borders

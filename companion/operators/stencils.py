@@ -28,6 +28,8 @@ from torch import Tensor
 
 from companion.kernels import taken, unwatched
 from companion.kernels.edges import divergence
+from companion.kernels.gpu import embedded, launched
+from companion.kernels.gpu_edges import divergence as gpu_divergence
 from companion.operators.grid import check_boundary, constants, correlate, correlate_adjoint
 from companion.operators.lattice import ROUNDS, THINNEST, Decomposition, edge_ends, entries, selling, total_weights
 
@@ -81,11 +83,13 @@ class _EdgeStencil(Stencil):
         return self.frozen(D, h)(u) if fused is None else fused
 
     def _fused(self, D: Tensor, u: Tensor, h: float) -> Tensor | None:
-        """The same by the loops of kernels/edges.py, where they may stand in for it; they know two sets of edges."""
+        """The same by the loops, where they may stand in for it: they know two sets of edges, on a GPU one."""
         lattice = type(self) is Selling
-        if not (lattice or type(self) is ThreeByThree) or not (taken(u, D) and unwatched(D, u)):
-            return None
         if D.shape[:-4] != u.shape[:-2] or D.shape[-2:] != u.shape[-2:]:
+            return None
+        if lattice and (embedded(D, u) or (launched(u, D) and unwatched(D, u))):
+            return gpu_divergence(D, u, h, _ceiling(D), THINNEST, ROUNDS)
+        if not (lattice or type(self) is ThreeByThree) or not (taken(u, D) and unwatched(D, u)):
             return None
         return divergence(D, u, h, _ceiling(D) if lattice else None, THINNEST, ROUNDS)
 
