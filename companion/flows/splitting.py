@@ -188,23 +188,22 @@ class PDHG(Solver):
         R: Any = self.problem.R
         tensors = s[:3]
         known = type(K) is Gradient and K.dim <= min(3, s.x.ndim) and type(R) in (GroupL1, L1) and not hooked(K, R)
-        if not (
-            known
-            and (taken(*tensors) or launched(*tensors))
-            and unwatched(*tensors, self.tau, R.lam)
-            and R.lam.numel() == 1
-        ):
+        fused = known and (taken(*tensors) or launched(*tensors))
+        if not (fused and unwatched(*tensors, self.tau, R.lam) and R.lam.numel() == 1):
             return ()
         isotropic, space = type(R) is GroupL1, s.x.shape[-K.dim :]
         if isotropic and (R.axis != -K.dim - 1 or R.sizes not in (None, (K.dim,))):
             return ()
         if (not isotropic and (R.f.numel() > 1 or R.f)) or s.p.shape != (*s.x.shape[: -K.dim], K.dim, *space):
             return ()
-        made = self._numbers(
-            lambda: torch.stack([self.sigma, self.tau, R.lam.reshape(()).double()]).cpu(), self.tau, self.square, R.lam
-        )  # a GPU is asked once, not at every step
-        sigma, tau, lam = made.tolist()
-        return sigma / K.h, tau / K.h, lam, isotropic, K.dim, K.boundary == "periodic"
+        made = self._numbers(self._scalars, self.tau, self.square, R.lam)  # a GPU is asked once, not at every step
+        (sigma, tau, lam), scale = made.tolist(), 1 / K.h
+        return scale * sigma, scale * tau, lam, isotropic, K.dim, K.boundary == "periodic"
+
+    def _scalars(self) -> Tensor:
+        """sigma, tau and lam, on the CPU."""
+        lam: Tensor = self.problem.R.lam
+        return torch.stack([v.detach().reshape(()).double().cpu() for v in (self.sigma, self.tau, lam)])
 
 
 def penalty(problem: Problem) -> float:
