@@ -43,4 +43,5 @@ def one_pass(u: Tensor, W: FrameletTransform, S: Any, dual: FrameletTransform) -
     lam, mu = (v.expand(shape).flatten() for v in thresholds)
     if not on_gpu(u):
         return shrinkage(u, form, back, rule, lam, mu)
-    return gpu_shrinkage(u, form, back, rule, lam, mu) if reaches(back, u.shape[u.ndim - W.dim :]) else None
+    space = tuple(u.shape[u.ndim - W.dim :])
+    return gpu_shrinkage(u, form, back, rule, lam, mu) if reaches(form, space) and reaches(back, space) else None

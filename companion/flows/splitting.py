@@ -164,7 +164,7 @@ class PDHG(Solver):
         numbers = self._loop(s)
         plain = type(E) is LeastSquares and type(E.A) is Identity and unwatched(E.f) and not hooked(E, E.A)
         if numbers and plain:
-            pull = E.weight * float(self.tau)
+            pull = E.weight * self._told()[1]
             return PrimalDual(*step(fitted(E.f, s.x).expand_as(s.x), *s[:3], pull, *numbers), q)
         p, v = climb(*s[:3], *numbers) if numbers else self._climb(s)
         if self.split:
@@ -196,14 +196,18 @@ class PDHG(Solver):
             return ()
         if (not isotropic and (R.f.numel() > 1 or R.f)) or s.p.shape != (*s.x.shape[: -K.dim], K.dim, *space):
             return ()
-        made = self._numbers(self._scalars, self.tau, self.square, R.lam)  # a GPU is asked once, not at every step
-        (sigma, tau, lam), scale = made.tolist(), 1 / K.h
+        (sigma, tau, lam), scale = self._told(), 1 / K.h
         return scale * sigma, scale * tau, lam, isotropic, K.dim, K.boundary == "periodic"
 
-    def _scalars(self) -> Tensor:
-        """sigma, tau and lam, on the CPU."""
+    def _told(self) -> list[float]:
+        """sigma, tau and the one number lam, for which a GPU is asked once, not at every step."""
         lam: Tensor = self.problem.R.lam
-        return torch.stack([v.detach().reshape(()).double().cpu() for v in (self.sigma, self.tau, lam)])
+
+        def numbers() -> Tensor:
+            return torch.stack([v.detach().reshape(()).double().cpu() for v in (self.sigma, self.tau, lam)])
+
+        told: list[float] = self._numbers(numbers, self.tau, self.square, lam).tolist()
+        return told
 
 
 def penalty(problem: Problem) -> float:

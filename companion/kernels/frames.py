@@ -5,6 +5,7 @@ Paper: (2.1)-(2.3).  Notebook: none, a kernel is invisible to a lesson.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -28,15 +29,29 @@ def cascade(W: Any, u: Tensor) -> Cascade | None:
     return numbers(filters, W.levels, W.dim, W.boundary == "reflect", tuple(W.indices))
 
 
+class Known:
+    """Taps as numbers, and of which tensors; a copy begins empty."""
+
+    def __init__(self, taps: Sequence[Tensor] = ()):
+        self.stamps, self.numbers = [(q, q._version) for q in taps], [q.tolist() for q in taps]
+
+    def of(self, taps: list[Tensor]) -> bool:
+        """Whether these are the tensors, unchanged."""
+        same = len(taps) == len(self.stamps)
+        return same and all(q is p and q._version == v for q, (p, v) in zip(taps, self.stamps, strict=True))
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return Known, ()
+
+
 def known(W: Any, taps: list[Tensor]) -> list[list[float]]:
     """The taps of W as numbers, for which a GPU is asked once, not at every call."""
-    if any(q.is_inference() for q in taps):
+    if not on_gpu(taps[0]) or any(q.is_inference() for q in taps):
         return [q.tolist() for q in taps]
-    stamps, lists = vars(W).get("_known", ((), []))
-    if len(stamps) != len(taps) or any(q is not p or q._version != v for q, (p, v) in zip(taps, stamps, strict=True)):
-        lists = [q.tolist() for q in taps]
-        vars(W)["_known"] = [(q, q._version) for q in taps], lists
-    return lists
+    if not vars(W).setdefault("_known", Known()).of(taps):
+        W._known = Known(taps)
+    numbers: list[list[float]] = W._known.numbers
+    return numbers
 
 
 def split_all(u: Tensor, form: Cascade, out: Tensor) -> None:

@@ -23,8 +23,10 @@ import torch
 from torch import Tensor
 
 from companion.kernels import TYPES, _wanted, plain, taken, unwatched
+from companion.kernels.tiles import works
 
 LEAST = 2**18  # entries; below, a loop of Triton saves less than the second in which it is compiled
+MOST = 2**31 - 2**12  # entries; the kernels count the samples of a picture in 32 bits
 SMALLEST = 2**20  # entries; below, launches cost more than memory, and compilation takes seconds
 Method = TypeVar("Method", bound=Callable[..., Any])
 OPTIONS: dict[str, Any] = {
@@ -60,9 +62,9 @@ def launched(*tensors: Tensor, least: int = LEAST) -> bool:
     if torch.compiler.is_compiling():
         return False
     wanted, size = _wanted.get(), tensors[0].numel()
-    if wanted is False or size == 0 or not (wanted or size >= least):
+    if wanted is False or not 0 < size < MOST or not (wanted or size >= least):
         return False
-    return on_gpu(tensors[0]) and plain(*tensors)
+    return on_gpu(tensors[0]) and plain(*tensors) and works(tensors[0].device)
 
 
 def embedded(*tensors: Tensor) -> bool:

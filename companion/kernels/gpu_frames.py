@@ -6,8 +6,8 @@ r"""One level of W u, and of W^T d, on a GPU: a tile reads what it needs once an
 For a tile, t_hc = sum_k q_h[k] u[i + s k, j + s c] are a few tiles in registers, and every band is one more sum over c.
 The adjoint gathers: sum_{h, f, k, c} q_h[k] q_f[c] d_hf[i - s k, j - s c], with the parity of a filter where the
 picture continued beyond the border stands reversed (kernels/merge.py). A volume goes along its first axis before, as
-one picture of N rows; filters of more than FUSED kinds go axis by axis: there the bands are so many that a pass over
-the few pictures between costs less than to gather what two axes reach.
+one picture of N rows; filters of more than FUSED taps go axis by axis: a pass over the few pictures between costs less
+than to gather what two axes reach.
 
 Paper: (2.1)-(2.3).  Notebook: none, a kernel is invisible to a lesson.
 """
@@ -23,7 +23,7 @@ from torch import Tensor
 from companion.kernels.cascade import Cascade, grids
 from companion.kernels.tiles import at, kernel, launch, numbers, tile, tiles, tl, weight, wrap
 
-FUSED = 3  # filters
+FUSED = 9  # taps of all filters of an axis: two axes make and gather their square
 
 
 class Taps(NamedTuple):
@@ -66,13 +66,13 @@ class Pass(NamedTuple):
         return int(axes[0].R ** (self.down + self.across))
 
 
-def passes(space: tuple[int, ...], R: int) -> list[Pass]:
+def passes(space: tuple[int, ...], bank: Taps) -> list[Pass]:
     """The passes of one level, the first axis first."""
     N, H, W = (1,) * (3 - len(space)) + space
     first = [Pass(1, N, H * W, True, False)] if len(space) == 3 else []
     if len(space) == 1:
         return [Pass(1, 1, W, False, True)]
-    if R <= FUSED:
+    if bank.R * bank.K <= FUSED:
         return [*first, Pass(N, H, W, True, True)]
     return [*first, Pass(N, H, W, True, False), Pass(N, H, W, False, True)]
 
@@ -183,7 +183,7 @@ def merge_pass(bands: Bands, out: Tensor, E: int, B: int, way: Pass, s: int, axe
 
 def split_level(x: Tensor, of: int, to: Bands, s: int, axes: tuple[Taps, Taps], space: tuple[int, ...]) -> None:
     """One level of W: a pass to blocks of memory between, and the last one to the places of the bands."""
-    E, (*ways, last), volume = 1, passes(space, axes[0].R), torch.Size(space).numel()
+    E, (*ways, last), volume = 1, passes(space, axes[0]), torch.Size(space).numel()
     B = x.numel() // (of * volume)
     for way in ways:
         n = E * way.bands(axes)
@@ -195,7 +195,7 @@ def split_level(x: Tensor, of: int, to: Bands, s: int, axes: tuple[Taps, Taps], 
 
 def merge_level(bands: Bands, out: Tensor, s: int, axes: tuple[Taps, Taps], space: tuple[int, ...]) -> None:
     """One level of W^T, backwards through the passes."""
-    E, (first, *ways), volume = axes[0].R ** len(space), passes(space, axes[0].R), torch.Size(space).numel()
+    E, (first, *ways), volume = axes[0].R ** len(space), passes(space, axes[0]), torch.Size(space).numel()
     B = out.numel() // volume
     for way in reversed(ways):
         E //= way.bands(axes)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from companion.kernels.tiles import kernel, launch, numbers, tl
+from companion.kernels.tiles import kernel, larger, launch, numbers, smaller, tl
 
 BLOCK = 2**10
 
@@ -54,9 +54,9 @@ def ascend(
         q, square = q + (y,), square + y * y
     for c in tl.static_range(D):
         if isotropic:
-            y = radius / tl.maximum(tl.sqrt(square), radius) * q[c]
+            y = radius / larger(tl.sqrt(square), radius) * q[c]
         else:
-            y = tl.minimum(tl.maximum(q[c], -radius), radius)
+            y = smaller(larger(q[c], -radius), radius)
         tl.store(out + (b * D + c) * size + n, y, mask=there)
 
 

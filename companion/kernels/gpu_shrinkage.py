@@ -26,9 +26,10 @@ from companion.kernels.gpu_frames import (
     taps,
 )  # fmt: skip
 from companion.kernels.shrinkage import Rule
-from companion.kernels.tiles import at, constant, kernel, launch, numbers, tile, tiles, tl, weight, wrap
+from companion.kernels.tiles import at, constant, kernel, larger, launch, numbers, tile, tiles, tl, weight, wrap
 
 SOFT, HARD, GARROTE, ISOTROPIC = map(constant, (Rule.SOFT, Rule.HARD, Rule.GARROTE, Rule.ISOTROPIC))
+MOST = 25  # taps
 SMALL = 2**8  # samples of a program, which holds all bands of each
 
 
@@ -41,7 +42,7 @@ def shrink(x, lam, mu, tiny: tl.constexpr, rule: tl.constexpr):
     if rule == HARD:
         return tl.where(t > lam, x, 0 * x)
     if rule == GARROTE:
-        return x - x * (lam * lam / tl.maximum(tl.maximum(lam * lam, x * x), tiny))
+        return tl.where(t > lam, x - x * (lam * lam / tl.maximum(x * x, tiny)), 0 * x)
     rise = (mu - t) / tl.maximum(mu - lam, tiny)
     between = tl.minimum(tl.maximum(lam / tl.maximum(tl.maximum(t, lam), tiny) * rise, 0.0), 1.0)
     return x - tl.where(lam > 0, x * tl.where(t <= lam, 1.0, between), 0 * x)
@@ -67,7 +68,8 @@ def step(
         if rule == ISOTROPIC:
             for m in tl.static_range(1, RD * RA):
                 share += d[m] * d[m]
-            share = tl.load(lam) / tl.maximum(tl.maximum(tl.load(lam), tl.sqrt(tl.maximum(share, tiny))), tiny)
+            size = tl.sqrt(share)
+            share = tl.where(size <= tl.load(lam), 1.0, tl.load(lam) / larger(size, tiny))
         for h in tl.static_range(RD):
             side = tl.zeros((BI, BJ), u.dtype.element_ty)
             for f in tl.static_range(RA):
@@ -84,7 +86,11 @@ def step(
 
 
 def reaches(form: Cascade, space: tuple[int, ...]) -> bool:
-    """Whether no filter is longer than the picture: a sample beyond the border is one reflection or period away."""
+    """Whether no filter is longer than the picture, so that what lies beyond the border is one reflection or period
+    away, and the filters of one axis have no more than MOST taps, since one program makes all bands of a sample.
+    """
+    if len(form.length) * (max(form.k) - min(form.k) + 1) > MOST:
+        return False
     return max(map(abs, form.k)) * 2 ** (form.levels - 1) <= min(space)
 
 

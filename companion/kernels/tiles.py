@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import warnings
 from contextlib import nullcontext
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
@@ -30,11 +31,17 @@ except ImportError:  # no Triton for this system: nothing here is ever launched
 
 TILE = 2**9  # samples of a program, in rows of up to ROW
 ROW = 2**7
+VARIED = {"B", "of", "N", "H", "s", "lod", "loa", "lod2", "loa2", "planes", "rounds"}
 
 
 def kernel(f: Any) -> Any:
-    """f, compiled by Triton at its first launch; numbers annotated as constexpr are compiled into it."""
-    return triton.jit(inspect.unwrap(f)) if triton else f
+    """f, compiled by Triton at its first launch; numbers annotated as constexpr are compiled into it, those of VARIED
+    are not looked at: by others Triton learns that they are 1 or multiples of 16, and compiles for each case.
+    """
+    if not triton:
+        return f
+    f = inspect.unwrap(f)
+    return triton.jit(f, do_not_specialize=[name for name in inspect.signature(f).parameters if name in VARIED])
 
 
 def constant(value: int) -> Any:
@@ -64,6 +71,41 @@ def tiles(planes: int, H: int, W: int, most: int = TILE) -> tuple[int, dict[str,
     BJ = min(ROW, 1 << (W - 1).bit_length())
     BI = min(most // BJ, 1 << (H - 1).bit_length())
     return planes * -(-H // BI) * -(-W // BJ), {"BI": BI, "BJ": BJ}
+
+
+@kernel
+def larger(a, b):
+    """The maximum, NaN if one of them is."""
+    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@kernel
+def smaller(a, b):
+    """The minimum, NaN if one of them is."""
+    return tl.minimum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@kernel
+def trial(x):
+    """x + 1."""
+    tl.store(x, tl.load(x) + 1)
+
+
+@cache
+def works(device: torch.device) -> bool:
+    """Whether a kernel can be launched there: with Triton 3.4 or later, and what it needs, such as a C compiler. Where
+    it fails a RuntimeWarning says so once.
+    """
+    if triton is None or tuple(map(int, triton.__version__.split(".")[:2])) < (3, 4):
+        return False
+    try:
+        x = torch.zeros(1, device=device)
+        launch(trial, 1, x)
+        return bool(x == 1)
+    except Exception as error:  # whatever a compiler raises
+        words = f"The readable forms are used on {device}, for Triton fails: {error}".partition("\n")[0]
+        warnings.warn(words, RuntimeWarning, stacklevel=4)
+        return False
 
 
 @kernel
