@@ -25,7 +25,7 @@ TOLERANCE = 10  # a sentence more is better than a sentence crammed
 AT_THE_TOP = {"torch", "numpy", "jaxtyping"}  # what a file below lab may import when it is imported
 # ... and inside a function, when it is called
 ON_DEMAND = AT_THE_TOP | {"llvmlite", "numba", "scipy", "sympy", "torchdiffeq", "tqdm"}
-HEAVY = ("IPython", "ipywidgets", "matplotlib", "numba", "pywt", "scipy", "skimage", "sklearn", "sympy")
+HEAVY = ("IPython", "ipywidgets", "matplotlib", "numba", "pywt", "scipy", "skimage", "sklearn", "sympy", "triton")
 HEAVY += ("companion.lab",)
 ALGEBRA = {"Adjoint", "Composition", "Sum", "Multiple"}  # written A.T, A @ B, A + B, c * A
 # methods whose docstring is the class's formula

@@ -44,6 +44,7 @@ from tests.test_kernels_edges import tensors
 pytestmark = pytest.mark.skipif(not importlib.util.find_spec("triton"), reason="no Triton for this system")
 
 USERS = (gpu_frames, gpu_shrinkage, gpu_primal_dual, gpu_edges)
+WORTH = gpu.worth
 INTERPRETED = bool(os.environ.get("TRITON_INTERPRET"))
 interpreted = pytest.mark.skipif(not INTERPRETED, reason="run by test_in_the_interpreter")
 ahead = pytest.mark.skipif(INTERPRETED, reason="compiled by test_compiled_ahead")
@@ -81,6 +82,7 @@ def here(monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config) -> list[L
     monkeypatch.setattr(kernels, "available", lambda: False)
     monkeypatch.setattr(gpu, "LEAST", 0)
     monkeypatch.setattr(gpu, "works", lambda device: True)
+    monkeypatch.setattr(gpu, "worth", lambda *tensors: False)
     for module in (gpu, frames, one_pass, primal_dual):
         monkeypatch.setattr(module, "on_gpu", lambda u: True)
     for module in USERS:
@@ -237,7 +239,8 @@ def test_a_step_of_edge_enhancing_diffusion_is_compiled_about_the_loop(
     here: list[Launch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gpu, "SMALLEST", 0)
-    monkeypatch.setattr(gpu, "_embedded", lambda *tensors: True)
+    monkeypatch.setattr(gpu, "worth", WORTH)
+    monkeypatch.setattr(gpu, "_there", lambda u: True)
     monkeypatch.setattr(gpu, "_forms", {})
     F, u = EdgeEnhancing(FastDecay(0.2), 0.7), torch.rand(2, 12, 11, dtype=torch.float64)
     with warnings.catch_warnings():

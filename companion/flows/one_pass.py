@@ -12,8 +12,6 @@ from torch import Tensor
 from companion.kernels import hooked, unwatched
 from companion.kernels.frames import cascade
 from companion.kernels.gpu import on_gpu
-from companion.kernels.gpu_shrinkage import reaches
-from companion.kernels.gpu_shrinkage import shrinkage as gpu_shrinkage
 from companion.kernels.shrinkage import Rule, shrinkage
 from companion.operators.frames import FrameletTransform
 
@@ -43,5 +41,7 @@ def one_pass(u: Tensor, W: FrameletTransform, S: Any, dual: FrameletTransform) -
     lam, mu = (v.expand(shape).flatten() for v in thresholds)
     if not on_gpu(u):
         return shrinkage(u, form, back, rule, lam, mu)
-    space = tuple(u.shape[u.ndim - W.dim :])
-    return gpu_shrinkage(u, form, back, rule, lam, mu) if reaches(form, space) and reaches(back, space) else None
+    from companion.kernels import gpu_shrinkage as gpu
+
+    fits = all(gpu.reaches(f, tuple(u.shape[u.ndim - W.dim :])) for f in (form, back))
+    return gpu.shrinkage(u, form, back, rule, lam, mu) if fits else None

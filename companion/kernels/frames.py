@@ -11,10 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from companion.kernels import gpu_frames, parallel, taken, transposed, unwatched
+from companion.kernels import parallel, taken, transposed, unwatched
 from companion.kernels.cascade import Cascade, banks, flat, grids, numbers
 from companion.kernels.gpu import launched, on_gpu
-from companion.kernels.gpu_frames import between
 from companion.kernels.merge import merge
 from companion.kernels.rows import STREAM, empty, streamed
 from companion.kernels.split import split
@@ -52,6 +51,11 @@ def known(W: Any, taps: list[Tensor]) -> list[list[float]]:
         W._known = Known(taps)
     numbers: list[list[float]] = W._known.numbers
     return numbers
+
+
+def between(x: Tensor, y: Tensor) -> int:
+    """The i for which x[i] would be y[0], if x went on so far."""
+    return (y.data_ptr() - x.data_ptr()) // x.element_size()
 
 
 def split_all(u: Tensor, form: Cascade, out: Tensor) -> None:
@@ -100,6 +104,8 @@ def _picture(d: Tensor, *form: Any) -> Any:
 
 def _analysis(u: Tensor, *form: Any) -> Tensor:
     if on_gpu(u):
+        from companion.kernels import gpu_frames
+
         out = u.new_empty(_bands(u, *form))
         gpu_frames.split_all(packed(u), Cascade.of(*form), out)
         return out
@@ -110,6 +116,8 @@ def _analysis(u: Tensor, *form: Any) -> Tensor:
 
 def _synthesis(d: Tensor, *form: Any) -> Tensor:
     if on_gpu(d):
+        from companion.kernels import gpu_frames
+
         out = d.new_empty(_picture(d, *form))
         gpu_frames.merge_all(packed(d), Cascade.of(*form), out)
         return out

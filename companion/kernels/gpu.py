@@ -23,7 +23,6 @@ import torch
 from torch import Tensor
 
 from companion.kernels import TYPES, _wanted, plain, taken, unwatched
-from companion.kernels.tiles import works
 
 LEAST = 2**18  # entries; below, a loop of Triton saves less than the second in which it is compiled
 MOST = 2**31 - 2**12  # entries; the kernels count the samples of a picture in 32 bits
@@ -57,6 +56,13 @@ def worth(*tensors: Tensor) -> bool:
     )
 
 
+def works(device: torch.device) -> bool:
+    """Whether Triton launches kernels there; it is imported, and tried once, when this is first asked."""
+    from companion.kernels import tiles
+
+    return bool(tiles.works(device))
+
+
 def launched(*tensors: Tensor, least: int = LEAST) -> bool:
     """Whether a loop of tiles.py may stand in for the readable form of these tensors; as `taken` for those of a CPU."""
     if torch.compiler.is_compiling():
@@ -72,9 +78,13 @@ def embedded(*tensors: Tensor) -> bool:
     return False
 
 
+def _there(u: Tensor) -> bool:
+    return u.is_cuda
+
+
 def _embedded(*tensors: Tensor) -> bool:
     """What `embedded` is while it traces: the tensors lie on a GPU, and no derivative is asked for."""
-    return tensors[0].is_cuda and not (torch.is_grad_enabled() and any(u.requires_grad for u in tensors))
+    return _there(tensors[0]) and not (torch.is_grad_enabled() and any(u.requires_grad for u in tensors))
 
 
 def compiled(f: Method) -> Method:

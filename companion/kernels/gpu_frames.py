@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from companion.kernels.cascade import Cascade, grids
+from companion.kernels.frames import between
 from companion.kernels.tiles import at, kernel, launch, numbers, tile, tiles, tl, weight, wrap
 
 FUSED = 9  # taps of all filters of an axis: two axes make and gather their square
@@ -203,11 +204,6 @@ def merge_level(bands: Bands, out: Tensor, s: int, axes: tuple[Taps, Taps], spac
         merge_pass(bands, between.d, E, B, way, s, axes)
         bands = between
     merge_pass(bands, out, 1, B, first, s, axes)
-
-
-def between(x: Tensor, y: Tensor) -> int:
-    """The i for which x[i] would be y[0], if x went on so far."""
-    return (y.data_ptr() - x.data_ptr()) // x.element_size()
 
 
 def split_all(u: Tensor, form: Cascade, out: Tensor) -> None:

@@ -22,7 +22,6 @@ from companion.kernels import loop, part
 from companion.kernels.differences import array, over, solid
 from companion.kernels.dual import add, clip, cut, cut_pair, square
 from companion.kernels.gpu import on_gpu
-from companion.kernels.gpu_primal_dual import move
 from companion.kernels.rows import empty
 
 
@@ -113,6 +112,8 @@ def _step(
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """(x or v, x-bar where share > 0, p)."""
     if on_gpu(x):
+        from companion.kernels.gpu_primal_dual import move
+
         return move(f, x, bar, p, sigma, tau, radius, share, rest, isotropic, dim, periodic)
     A, H, W = solid(x.shape[-dim:])
     new, out = empty(x.shape, x), empty(p.shape, p)

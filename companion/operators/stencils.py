@@ -29,7 +29,6 @@ from torch import Tensor
 from companion.kernels import taken, unwatched
 from companion.kernels.edges import divergence
 from companion.kernels.gpu import embedded, launched
-from companion.kernels.gpu_edges import divergence as gpu_divergence
 from companion.operators.grid import check_boundary, constants, correlate, correlate_adjoint
 from companion.operators.lattice import ROUNDS, THINNEST, Decomposition, edge_ends, entries, selling, total_weights
 
@@ -88,7 +87,9 @@ class _EdgeStencil(Stencil):
         if D.shape[:-4] != u.shape[:-2] or D.shape[-2:] != u.shape[-2:]:
             return None
         if lattice and (embedded(D, u) or (launched(u, D) and unwatched(D, u))):
-            return gpu_divergence(D, u, h, _ceiling(D), THINNEST, ROUNDS)
+            from companion.kernels import gpu_edges
+
+            return gpu_edges.divergence(D, u, h, _ceiling(D), THINNEST, ROUNDS)
         if not (lattice or type(self) is ThreeByThree) or not (taken(u, D) and unwatched(D, u)):
             return None
         return divergence(D, u, h, _ceiling(D) if lattice else None, THINNEST, ROUNDS)
