@@ -27,6 +27,7 @@ class Goal:
     """`value(row)`, None where the row does not say it, is to be at most `bound`, or at least with `least`.
 
     tasks, sizes  regular expressions that the whole name and the whole size match
+    device        what the row is measured on
     """
 
     said: str
@@ -36,6 +37,7 @@ class Goal:
     least: bool = False
     sizes: str = ".*"
     why: str = ""
+    device: str = "cpu"
 
     def reason(self, row: Row, value: float) -> str:
         """Why a row misses; for a peer also how near the limit ours would have to be."""
@@ -48,7 +50,8 @@ class Goal:
         return "; ".join(filter(None, [ratio + needed, self.why]))
 
     def asks(self, row: Row) -> bool:
-        return bool(re.fullmatch(self.tasks, row["task"]) and re.fullmatch(self.sizes, row["size"]))
+        named = re.fullmatch(self.tasks, row["task"]) and re.fullmatch(self.sizes, row["size"])
+        return bool(named and row["device"] == self.device)
 
 
 def number(ratio: float, digits: int = 2) -> str:
@@ -59,6 +62,13 @@ def number(ratio: float, digits: int = 2) -> str:
 def limit(row: Row) -> float:
     """Our time over the limit's."""
     return row["ours_min_s"] / row["limit_min_s"]
+
+
+def of_pdhg(row: Row) -> float:
+    """Our time over that of a step's bytes, of which the limit's copy is two values a pixel: x, x-bar, p, f in, and the
+    new x, x-bar, p out are nine.
+    """
+    return limit(row) * 2 / 9
 
 
 def over(peer: str) -> Callable[[Row], float | None]:
@@ -121,6 +131,9 @@ GOALS = (
     Goal("import companion beyond torch: of 0.3 s", "import companion", share(0.3, True), 1.0),
     Goal("explorers with pictures: of 33 ms", "explorer (threshold|flow|restoration)", share(0.033), 1.0, why=SHOWN),
     Goal("explorers with curves: of 80 ms", "explorer moments", share(0.080), 1.0),
+    Goal("on a GPU: W, W^T, of the limit", FRAME + ".*", limit, 2.0, sizes="2048x2048|128x128x128", device="cuda"),
+    Goal("on a GPU: Perona-Malik, of the limit", "growth: Perona-Malik.*", limit, 2.0, sizes="4096.*", device="cuda"),
+    Goal("on a GPU: PDHG, of its bytes", "growth: PDHG on ROF.*", of_pdhg, 2.0, sizes="4096.*", device="cuda"),
 )
 SLOPE, SLOPE_WHY = 1.05, "the smallest picture stays in the caches, the largest passes through them"
 DEEPER = 1.25  # memory at the larger depth over that at the smaller

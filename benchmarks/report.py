@@ -48,6 +48,8 @@ another one its import ends in "operator torchvision::nms does not exist". `pip 
   refused or absent is named with the reason.
 - **memory**: what a call (of ROF and deblurring: ten iterations) adds to a fresh process at its peak (`VmHWM`) over the
   size of its result, at best 1.
+- What is for a GPU (its goals: W, W^T, a step of Perona and Malik, of PDHG within 2 times its limit) is not measured
+  where no row says cuda: there was none. `make bench ARGS="--device cuda"` adds the rows.
 """
 
 

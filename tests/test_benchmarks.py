@@ -253,6 +253,8 @@ def test_a_goal_reads_its_number_off_the_rows_that_it_asks(goals, monkeypatch) -
     memory = found["W, W^T: memory beside the result, pictures <= 1.02", True]
     assert memory["value"] == pytest.approx(1e6 / (4 * 512 * 512)) and memory["reached"]
     assert len(found) == 4
+    on_gpu = goals.judged([a_row(task="W, Haar, 1 level", size="2048x2048", device="cuda")], [])
+    assert [j["goal"] for j in on_gpu] == ["on a GPU: W, W^T, of the limit <= 2"]
 
 
 def test_a_missed_peer_says_how_near_the_limit_ours_would_have_to_be(goals, monkeypatch) -> None:
@@ -286,7 +288,11 @@ def test_depths_slopes_and_shares_are_judged(goals, monkeypatch) -> None:
 def test_every_goal_is_for_a_task_that_there_is(goals) -> None:
     tasks = importlib.import_module("benchmarks.tasks")
     sizes = [{"task": t.name, "size": "x".join(map(str, s))} for t in tasks.TASKS for s in t.sizes]
-    assert all(any(goal.asks(row) for row in sizes) for goal in goals.GOALS if "edge" not in goal.tasks)
+    assert all(
+        any(goal.asks({**row, "device": goal.device}) for row in sizes)
+        for goal in goals.GOALS
+        if "edge" not in goal.tasks
+    )
     assert set(tasks.WITH_TWO) <= {task.name for task in tasks.TASKS}
 
 
