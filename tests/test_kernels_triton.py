@@ -31,6 +31,7 @@ from companion import (
     Selling,
     Shrinkage,
     Soft,
+    TensorDiffusion,
     biorthogonal,
     bspline,
     kernels,
@@ -247,7 +248,10 @@ def test_a_step_of_edge_enhancing_diffusion_is_compiled_about_the_loop(
         warnings.simplefilter("error", RuntimeWarning)
         equal(lambda: F.euler(u, 0.2, 2), here, 4, 1e-12)
     assert [key[0] for key in gpu._forms] == ["Field._step"]
-    assert F not in gpu._forms.values()
+    assert type(F)._step.__wrapped__ not in gpu._forms.values()  # it would stand there had it failed to compile
+    backwards = TensorDiffusion(lambda mu1, mu2: (-torch.ones_like(mu1), torch.ones_like(mu1)))
+    with kernels.use(True), pytest.raises(ValueError, match="eigenvalues >= 0"):
+        backwards.euler(u, 0.2)
 
 
 @interpreted

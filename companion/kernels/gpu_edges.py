@@ -100,39 +100,19 @@ def flows(u, rho, e, share, out, constants, H, L, BLOCK: tl.constexpr):
 
 
 def divergence(D: Tensor, u: Tensor, h: float, ceiling: Tensor, thinnest: float, rounds: int) -> Tensor | None:
-    """div(D grad u), (*batch, H, W), with a `ceiling` (*batch, 1) of W; no derivative. torch.compile takes it whole.
+    """div(D grad u), (*batch, H, W), with a `ceiling` (*batch, 1) of W; no derivative.
 
     None where D has an eigenvalue below 0 or is no number: the readable form says so.
     """
-    args = D, u, ceiling, float(h), float(thinnest), rounds
-    made: Tensor | None = _op(*args) if torch.compiler.is_compiling() else _divergence(*args)
-    return made
-
-
-def _divergence(D: Tensor, u: Tensor, ceiling: Tensor, h: float, thinnest: float, rounds: int) -> Tensor | None:
     D, u = (v.detach().resolve_neg().contiguous() for v in (D, u))
     H, L = u.shape[-2:]
     N = u.numel() // (H * L)
     rho, e = u.new_empty(N, 3, H, L), torch.empty(N, 3, 2, H, L, dtype=torch.int32, device=u.device)
     W, bad = u.new_zeros(N, H, L), torch.zeros((), dtype=torch.int32, device=u.device)
-    programs = N * -(-H * L // BLOCK)
-    launch(
-        edges_of, programs, D, rho, e, W, bad, numbers((thinnest, TINY), u, torch.float64), H, L, rounds, BLOCK=BLOCK
-    )
+    programs, limits = N * -(-H * L // BLOCK), numbers((float(thinnest), TINY), u, torch.float64)
+    launch(edges_of, programs, D, rho, e, W, bad, limits, H, L, rounds, BLOCK=BLOCK)
     if bad:
         return None
     top, out = ceiling.reshape(N, 1, 1), torch.zeros_like(u)
     launch(flows, programs, u, rho, e, top / torch.maximum(W, top), out, numbers((1 / h**2,), u), H, L, BLOCK=BLOCK)
     return out
-
-
-def _traced(D: Tensor, u: Tensor, ceiling: Tensor, h: float, thinnest: float, rounds: int) -> Tensor:
-    made = _divergence(D, u, ceiling, h, thinnest, rounds)
-    if made is None:
-        raise ArithmeticError("D has an eigenvalue below 0, or is no number")
-    return made
-
-
-SCHEMA = "(Tensor D, Tensor u, Tensor ceiling, float h, float thinnest, int rounds) -> Tensor"
-_op = torch.library.custom_op("companion::selling", _traced, mutates_args=(), schema=SCHEMA)
-_op.register_fake(lambda D, u, *numbers: torch.empty_like(u, memory_format=torch.contiguous_format))

@@ -86,10 +86,10 @@ class _EdgeStencil(Stencil):
         lattice = type(self) is Selling
         if D.shape[:-4] != u.shape[:-2] or D.shape[-2:] != u.shape[-2:]:
             return None
-        if lattice and (embedded(D, u) or (launched(u, D) and unwatched(D, u))):
-            from companion.kernels import gpu_edges
-
-            return gpu_edges.divergence(D, u, h, _ceiling(D), THINNEST, ROUNDS)
+        if lattice and embedded(D, u):
+            return _traced(D, u, float(h))
+        if lattice and launched(u, D) and unwatched(D, u):
+            return _on_gpu(D, u, h)
         if not (lattice or type(self) is ThreeByThree) or not (taken(u, D) and unwatched(D, u)):
             return None
         return divergence(D, u, h, _ceiling(D) if lattice else None, THINNEST, ROUNDS)
@@ -205,3 +205,21 @@ def _ceiling(D: Tensor) -> Tensor:
     a, b, c = entries(D)
     largest = (a + c) / 2 + ((a - c).square() / 4 + b.square()).sqrt()
     return 4 * largest.detach().flatten(-2).amax(-1, keepdim=True).clamp_min(1)
+
+
+def _on_gpu(D: Tensor, u: Tensor, h: float) -> Tensor | None:
+    """Selling's by the kernels for a GPU; None where D is no diffusion tensor, and the readable form says so."""
+    from companion.kernels import gpu_edges
+
+    made: Tensor | None = gpu_edges.divergence(D, u, h, _ceiling(D), THINNEST, ROUNDS)
+    return made
+
+
+@torch.library.custom_op("companion::selling", mutates_args=(), schema="(Tensor D, Tensor u, float h) -> Tensor")
+def _traced(D: Tensor, u: Tensor, h: float) -> Tensor:
+    """The same as one operation of what torch.compile traces, which cannot look into it."""
+    made = _on_gpu(D, u, h)
+    return Selling().frozen(D, h)(u) if made is None else made
+
+
+_traced.register_fake(lambda D, u, h: torch.empty_like(u, memory_format=torch.contiguous_format))
