@@ -222,7 +222,7 @@ MUTANTS = [
     Mutant(
         "the loop of PDHG takes the step of differences for the step of the data",
         "flows/splitting.py",
-        {"pull = E.weight * float(self.tau)": "pull = E.weight * numbers[1]"},
+        {"pull = E.weight * self._told()[1]": "pull = E.weight * numbers[1]"},
         "tests/test_kernels_primal_dual.py::test_the_loop_climbs_for_every_data_term",
     ),
     Mutant(
