@@ -126,6 +126,11 @@ def grids(space: tuple[int, ...], form: Cascade, past: bool) -> tuple[tuple[Any,
     return tuple(made)
 
 
+def between(x: Tensor, y: Tensor) -> int:
+    """The i for which x[i] would be y[0], if x went on so far."""
+    return (y.data_ptr() - x.data_ptr()) // x.element_size()
+
+
 def flat(u: Tensor) -> Any:
     """The numbers of a contiguous tensor, one after the other."""
     return u.detach().numpy().reshape(-1)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from companion.kernels import parallel, taken, transposed, unwatched
-from companion.kernels.cascade import Cascade, banks, flat, grids, numbers
+from companion.kernels.cascade import Cascade, banks, between, flat, grids, numbers
 from companion.kernels.gpu import launched, on_gpu
 from companion.kernels.merge import merge
 from companion.kernels.rows import STREAM, empty, streamed
@@ -51,11 +51,6 @@ def known(W: Any, taps: list[Tensor]) -> list[list[float]]:
         W._known = Known(taps)
     numbers: list[list[float]] = W._known.numbers
     return numbers
-
-
-def between(x: Tensor, y: Tensor) -> int:
-    """The i for which x[i] would be y[0], if x went on so far."""
-    return (y.data_ptr() - x.data_ptr()) // x.element_size()
 
 
 def split_all(u: Tensor, form: Cascade, out: Tensor) -> None:

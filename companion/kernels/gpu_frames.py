@@ -20,8 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from companion.kernels.cascade import Cascade, grids
-from companion.kernels.frames import between
+from companion.kernels.cascade import Cascade, between, grids
 from companion.kernels.tiles import at, kernel, launch, numbers, tile, tiles, tl, weight, wrap
 
 FUSED = 9  # taps of all filters of an axis: two axes make and gather their square
