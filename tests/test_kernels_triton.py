@@ -88,6 +88,8 @@ def here(monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config) -> list[L
         monkeypatch.setattr(module, "on_gpu", lambda u: True)
     for module in USERS:
         monkeypatch.setattr(module, "launch", launch)
+    if not INTERPRETED:  # nothing runs: what comes out is memory as it was found, now and then NaN
+        monkeypatch.setattr(transforms, "check_finite", lambda u, name, image=None: image)
     return launched
 
 

@@ -14,8 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from companion.kernels.gpu_primal_dual import samples
-from companion.kernels.tiles import kernel, launch, numbers, tl
+from companion.kernels.tiles import kernel, launch, numbers, samples, tl
 
 BLOCK = 2**7
 TINY = torch.finfo(torch.float64).tiny ** 0.5

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from companion.kernels.tiles import kernel, larger, launch, numbers, smaller, tl
+from companion.kernels.tiles import kernel, larger, launch, numbers, samples, smaller, tl
 
 BLOCK = 2**10
 
@@ -27,14 +27,6 @@ def axis(c: tl.constexpr, D: tl.constexpr, A, H, W):
         return H, W
     else:
         return A, H * W
-
-
-@kernel
-def samples(size, BLOCK: tl.constexpr):
-    """The picture of this program, its samples, and which of them there are; the others stand at the last one."""
-    parts = tl.cdiv(size, BLOCK)
-    n = (tl.program_id(0) % parts) * BLOCK + tl.arange(0, BLOCK)
-    return (tl.program_id(0) // parts).to(tl.int64), tl.minimum(n, size - 1), n < size
 
 
 @kernel

@@ -119,6 +119,14 @@ def tile(H, W, BI: tl.constexpr, BJ: tl.constexpr):
 
 
 @kernel
+def samples(size, BLOCK: tl.constexpr):
+    """The picture of this program, its samples, and which of them there are; the others stand at the last one."""
+    parts = tl.cdiv(size, BLOCK)
+    n = (tl.program_id(0) % parts) * BLOCK + tl.arange(0, BLOCK)
+    return (tl.program_id(0) // parts).to(tl.int64), tl.minimum(n, size - 1), n < size
+
+
+@kernel
 def at(x, i, j, W):
     """The addresses of the samples (i, j) of a plane at x."""
     return x + i[:, None] * W + j[None, :]
