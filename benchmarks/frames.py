@@ -11,10 +11,12 @@ All are periodic. The readable form of the package is a peer too where its kerne
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from torch import Tensor
 
@@ -23,7 +25,8 @@ from benchmarks.readable import readable
 from companion import FrameletTransform, Shrinkage, Soft, bspline
 
 NAMES = {1: "Haar", 2: "linear", 4: "cubic"}
-LARGEST = 1.2e9  # bytes of coefficients; what is larger is left out
+LARGEST = 4.5e9  # bytes of coefficients, and a quarter of the memory; what is larger is left out
+ALONE = 1.2e9  # beyond, no peers: they hold the coefficients several times
 PATIENCE = 2.0
 
 
@@ -187,6 +190,7 @@ def analysis(order: int, levels: int) -> Callable[..., Case]:
         if order == 1 and device.type == "cpu":
             peers["PyWavelets"] = Peer(by(PyWavelets), "pywt", read=lambda d: PyWavelets(W, u).read(d))
         peers |= readable(lambda: W(u))
+        peers = peers if coefficients(order, levels, size) <= ALONE else {}
         return Case(lambda: W(u), len(W.bands) * _bytes(u), peers, patience=PATIENCE)
 
     return make
@@ -209,6 +213,7 @@ def synthesis(order: int, levels: int) -> Callable[..., Case]:
         if order == 1 and device.type == "cpu":
             peers["PyWavelets"] = Peer(by(PyWavelets), "pywt")
         peers |= readable(lambda: W.T(d))
+        peers = peers if coefficients(order, levels, size) <= ALONE else {}
         return Case(lambda: W.T(d), len(W.bands) * _bytes(u), peers, patience=PATIENCE)
 
     return make
@@ -244,21 +249,22 @@ def _bytes(u: Tensor) -> int:
     return u.numel() * u.element_size()
 
 
+def coefficients(order: int, levels: int, size: Size) -> float:
+    """The bytes of W u in float32."""
+    return 4.0 * math.prod(size) * (1 + levels * ((order + 1) ** len(size) - 1))
+
+
 def _fitting(order: int, levels: int, sizes: Sequence[Size]) -> tuple[Size, ...]:
-    """The sizes whose coefficients are at most LARGEST in float32."""
-
-    def coefficients(size: Size) -> float:
-        pixels = float(np.prod(size))
-        return 4 * pixels * (1 + levels * ((order + 1) ** len(size) - 1))
-
-    return tuple(size for size in sizes if coefficients(size) <= LARGEST)
+    """The sizes that LARGEST and this machine allow."""
+    most = min(LARGEST, psutil.virtual_memory().total / 4)
+    return tuple(size for size in sizes if coefficients(order, levels, size) <= most)
 
 
 def _tasks() -> list[Task]:
     sizes: tuple[Size, ...] = ((512, 512), (2048, 2048), (128, 128, 128))
     tasks = []
     for name, make in (("W", analysis), ("W^T", synthesis)):
-        for order, levels in itertools.product(NAMES, (1, 2, 4)):
+        for order, levels in itertools.product(NAMES, (1, 2, 3, 4)):
             title = f"{name}, {NAMES[order]}, {levels} level{'s' if levels > 1 else ''}"
             quick = ((256, 256),) if levels == 1 or (order, levels) == (1, 2) else ()
             tasks.append(Task(title, make(order, levels), _fitting(order, levels, sizes), quick))

@@ -111,8 +111,8 @@ NEAR = (
 )
 SPAN = "a thread keeps the rows that its filters span, of a volume the planes, each a 128th of it"
 GOALS = (
-    Goal("W, W^T: of the limit", FRAME + "[124] levels?", limit, 1.5, sizes="512x512", why=NEAR),
-    Goal("W, W^T: of the limit", FRAME + "[124] levels?", limit, 1.5, sizes="128x128x128", why=ADDED),
+    Goal("W, W^T: of the limit", FRAME + "[1-4] levels?", limit, 1.5, sizes="512x512", why=NEAR),
+    Goal("W, W^T: of the limit", FRAME + "[1-4] levels?", limit, 1.5, sizes="128x128x128", why=ADDED),
     Goal("W, W^T: of the limit", FRAME + "[12] levels?", limit, 1.5, sizes="2048x2048", why=ADDED),
     Goal("W, W^T: of the limit", FRAME + "[34] levels", limit, 2.0, sizes="2048x2048", why=ADDED),
     Goal("W, W^T: PyWavelets over ours", FRAME + ".*", over("PyWavelets"), 30, True, PEER),
@@ -137,9 +137,7 @@ GOALS = (
 )
 SLOPE, SLOPE_WHY = 1.05, "the smallest picture stays in the caches, the largest passes through them"
 DEEPER = 1.25  # memory at the larger depth over that at the smaller
-DEEPER_WHY = (
-    "1.4 MB more a layer beyond the first 14, not traced; a layer that is stored keeps several results of 2 to 8 MB"
-)
+DEEPER_WHY = "a layer whose steps are stored keeps several results of 2 to 8 MB; some are kept here too"
 
 
 def judged(rows: Iterable[Row], slopes: Iterable[tuple[str, int, str, float]]) -> list[dict[str, Any]]:

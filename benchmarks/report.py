@@ -26,6 +26,7 @@ Row = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "bench.json"
 PAGE, FIGURE = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "benchmarks.png"
+KIND = ("model name", "cpu family", "model")  # the lines of /proc/cpuinfo that say what a processor is
 KEY = ("task", "size", "dtype", "threads", "device")
 HEAD = """# Benchmarks
 
@@ -66,12 +67,14 @@ def machine() -> str:
 
 
 def _processor() -> str:
+    """Its name, and where Linux says so its family and model: one name is often that of several kinds."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        names = dict.fromkeys(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-        return " and ".join(names) or platform.machine()
+        lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
     except OSError:
         return platform.processor() or platform.machine()
+    said = {key: dict.fromkeys(v.strip() for k, _, v in lines if k.strip() == key) for key in KIND}
+    name, *kind = (" and ".join(values) for values in said.values())
+    return f"{name} (family {kind[0]}, model {kind[1]})" if all(kind) else name or platform.machine()
 
 
 def load(path: Path = RESULTS) -> list[Row]:

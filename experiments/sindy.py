@@ -41,7 +41,7 @@ are written here.
 
 The error is the largest relative one over the eight true terms, against -1 and 0.05; beside it the number of others.
 
-    python experiments/sindy.py                 about 20 minutes on one core
+    python experiments/sindy.py                 about an hour on one core
     python experiments/sindy.py strong weak     these alone; what is stored of the others stays
 
 writes experiments/results/sindy.json, after each grid. PySINDy: Kaptanoglu et al., PySINDy (2022). Strong form: Rudy,
@@ -73,7 +73,7 @@ from companion.lab.identify import identify
 from companion.lab.pde_data import Data, frames
 from companion.lab.pdes import Burgers, Recipe, Spectral
 
-SEEDS, TUNING = range(4), 100
+SEEDS, TUNING = range(10), 100
 KINDS = {"spectral": Recipe(Spectral, RK4, 1 / 200, 128, 128), "upwind": Recipe()}
 GRIDS, NOISES = (64, 32, 128), (0.0, 0.001, 0.01)
 FILMS: dict[str, Any] = {"n": 2, "steps": 15}

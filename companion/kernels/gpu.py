@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache, wraps
 from types import FunctionType
 from typing import Any, TypeVar, cast
@@ -32,6 +33,7 @@ OPTIONS: dict[str, Any] = {
     "force_pointwise_cat": True
 }  # a continued border or a stack of components is no pass of its own
 _forms: dict[tuple[Any, ...], Callable[..., Any]] = {}  # by method, and by what its object says of itself
+_ours = False  # whether one of them runs, or is traced
 
 
 def on_gpu(u: Tensor) -> bool:
@@ -83,8 +85,20 @@ def _there(u: Tensor) -> bool:
 
 
 def _embedded(*tensors: Tensor) -> bool:
-    """What `embedded` is while it traces: the tensors lie on a GPU, and no derivative is asked for."""
-    return _there(tensors[0]) and not (torch.is_grad_enabled() and any(u.requires_grad for u in tensors))
+    """What `embedded` is while it traces: never in what a user compiles, of which nothing is known; in a form of
+    `compiled`, for which no derivative is asked, where the tensors lie on a GPU.
+    """
+    return _ours and _there(tensors[0])
+
+
+@contextmanager
+def _form() -> Iterator[None]:
+    global _ours
+    before, _ours = _ours, True
+    try:
+        yield
+    finally:
+        _ours = before
 
 
 def compiled(f: Method) -> Method:
@@ -105,7 +119,8 @@ def compiled(f: Method) -> Method:
             if key not in _forms:
                 _without_loops()
                 _forms[key] = torch.compile(_copy(f, len(_forms)), fullgraph=True, options=OPTIONS)
-            return _forms[key](self, *args)
+            with _form():
+                return _forms[key](self, *args)
         except Exception as error:  # whatever a compiler raises; what is wrong with the arguments, f says itself
             value = f(self, *args)
             _forms[key] = f

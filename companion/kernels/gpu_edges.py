@@ -42,9 +42,9 @@ def edges_of(D, rho, e, W, bad, constants, H, L, rounds, BLOCK: tl.constexpr):
     """rho (N, 3, H, L), e (N, 3, 2, H, L), W (N, H, L) of D (N, 2, 2, H, L); bad: an eigenvalue < 0, or no number."""
     size = H * L
     g, n, there = samples(size, BLOCK)
-    x = D + 4 * g * size + n
-    a, c = tl.load(x).to(tl.float64), tl.load(x + 3 * size).to(tl.float64)
-    b = (tl.load(x + size).to(tl.float64) + tl.load(x + 2 * size).to(tl.float64)) / 2
+    x = D + n  # g is an int64, and so what is multiplied by it
+    a, c = tl.load(x + 4 * g * size).to(tl.float64), tl.load(x + (4 * g + 3) * size).to(tl.float64)
+    b = (tl.load(x + (4 * g + 1) * size).to(tl.float64) + tl.load(x + (4 * g + 2) * size).to(tl.float64)) / 2
     spread = tl.sqrt((a - c) * (a - c) / 4 + b * b)
     large, small = (a + c) / 2 + spread, (a + c) / 2 - spread
     good = (small >= -1e-6 * tl.abs(large)) & (large < float("inf"))

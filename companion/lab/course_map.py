@@ -47,7 +47,7 @@ def course_map() -> Any:
         for row, lesson in enumerate(one for one in LESSONS if one.part == part):
             place[lesson.number] = STEP * column, -ROW * (TOP[part] + row)
             _box(ax, lesson, place[lesson.number], (WIDE, HIGH), colour)
-    spine = f"$u^{{k+1}}=F(u^k)$:  {short(returning(0))} at first sight"
+    spine = f"$u^{{k+1}}=\\mathcal{{F}}(u^k)$:  {short(returning(0))} at first sight"
     _box(ax, lessons[0], (MIDDLE, 1.4), (3 * STEP + WIDE, 0.7), "black", spine)
     _head(ax, WHOLE, MIDDLE, -4.2, "0.25")
     for number, x in ((14, STEP / 2), (15, 2.5 * STEP)):
@@ -92,7 +92,8 @@ def _box(
 def _arrow(ax: Any, a: tuple[float, float], b: tuple[float, float]) -> None:
     """From box to box: straight where no box is in the way, else below the boxes of its row."""
     look = {"arrowstyle": "-|>", "mutation_scale": 12, "color": "0.35", "lw": 1.2, "shrinkA": 0, "shrinkB": 0}
-    x, y = (a[0] + WIDE / 2, b[0] - WIDE / 2), (a[1], b[1] + 0.07 * (a[1] - b[1]))
+    rise = a[1] - b[1]
+    x, y = (a[0] + WIDE / 2, b[0] - WIDE / 2), (a[1], b[1] + 0.035 * rise * abs(rise) / ROW)  # heads lie apart
     if b[0] - a[0] < 2.5 * STEP:
         ax.annotate("", (x[1], y[1]), (x[0], y[0]), arrowprops=look)
         return

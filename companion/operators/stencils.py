@@ -208,7 +208,11 @@ def _ceiling(D: Tensor) -> Tensor:
 
 
 def _on_gpu(D: Tensor, u: Tensor, h: float) -> Tensor | None:
-    """Selling's by the kernels for a GPU; None where D is no diffusion tensor, and the readable form says so."""
+    """Selling's by the kernels for a GPU; None where D is no diffusion tensor, and the readable form says so, and where
+    sums are asked for in a fixed order.
+    """
+    if torch.are_deterministic_algorithms_enabled():
+        return None
     from companion.kernels import gpu_edges
 
     made: Tensor | None = gpu_edges.divergence(D, u, h, _ceiling(D), THINNEST, ROUNDS)
@@ -218,7 +222,7 @@ def _on_gpu(D: Tensor, u: Tensor, h: float) -> Tensor | None:
 @torch.library.custom_op("companion::selling", mutates_args=(), schema="(Tensor D, Tensor u, float h) -> Tensor")
 def _traced(D: Tensor, u: Tensor, h: float) -> Tensor:
     """The same as one operation of what torch.compile traces, which cannot look into it."""
-    made = _on_gpu(D, u, h)
+    made = _on_gpu(D, u, h) if launched(u, D, least=0) else None
     return Selling().frozen(D, h)(u) if made is None else made
 
 

@@ -31,7 +31,7 @@ from companion.lab.quality import psnr
         "q_2 comes from (1 + z)(1 - z)^2 and q_3 from (1 - z)^3, up to factors.",
         "The factors are sqrt(binom(3, 2)) / 8 and sqrt(binom(3, 3)) / 8; the signs are free.",
     ],
-    praise="both halves of the UEP hold (so they do for orthogonal mixtures; (1) gives q_3 three vanishing moments)",
+    praise="both halves of the UEP hold; q_2 has two vanishing moments, q_3 three",
 )
 def quadratic_bank(answer: Sequence[Sequence[float]]) -> str | None:
     """(q_2, q_3) of the quadratic bank, four taps each, at k = -1, 0, 1, 2."""
@@ -44,7 +44,13 @@ def quadratic_bank(answer: Sequence[Sequence[float]]) -> str | None:
             return f"{name} must be a high-pass: its taps sum to {q.taps.sum():.3g}, not 0"
     first, second = extension_residual((p, q1, q2, q3))
     if max(first, second) < 1e-6:
-        return None
+        there = float(abs(q2.symbol(np.pi)))
+        if there < 1e-6:
+            return None
+        return (
+            f"both halves of the UEP hold, as for every orthogonal mixture of the two, but (1) gives q_2 the factor "
+            f"(1 + z): it vanishes at w = pi, and this is {there:.3g} there"
+        )
     if max(first, second) < 2e-3:
         return f"right but rounded, the UEP is off by {max(first, second):.0e}: write 3**0.5 / 8, not its digits"
     for factor, words in ((sqrt(3), "lacks its factor"), (1 / sqrt(3), "has 3 where it needs")):

@@ -134,7 +134,7 @@ def unseen(answer: Callable[[Tensor, Tensor, int], Tensor]) -> str | None:
         "Width -> 0, and width / h -> infinity, which is the number of cells across the ramp.",
         "Any power between: h**0.5.",
     ],
-    praise="every power h^s, 0 < s < 1, will do; the excess is then of order h^(1-s)",
+    praise="every power h^s, 0 < s < 1, will do in the limit; the excess is then of order h^(1-s)",
 )
 def recovery(answer: Callable[[float], float]) -> str | None:
     """w(h) -> 0 with w/h -> infinity."""

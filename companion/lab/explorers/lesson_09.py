@@ -25,7 +25,7 @@ def acceleration(
     method: str = "(4.7)", momentum: float = 0.8, level: float = 0.5, Q: float = 50.0, k: int = 40, n: int = 128
 ) -> Answer:
     """A quadratic energy with condition number Q, with momentum (orange) and without (blue): the paths of a ball in the
-    landscape of two modes, and the energy over 200 steps, a line for each decade from 1 down to 1e-12 (grey: step k);
+    landscape of two modes, and the energy over 200 steps, a line for each decade from 1 down to 1e-11 (grey: step k);
     below the roots of all modes in the unit disc (black: the slowest mode), and the signal of the course on its way
     from the data to the minimiser (black).
 

@@ -186,7 +186,7 @@ def training(rho: float, seed: int = 0) -> tuple[list[Array], list[float]]:
 
 def msa(rho: float = 3.0, k: int = 12, side: int = 256) -> Answer:
     """Left the sine on [-pi, pi] (black) and a net of 12 layers after k rounds of successive approximations (orange).
-    Right the loss over 60 rounds, a line for each decade from 1e-4 to 1e4 (grey: round k).
+    Right the loss over 60 rounds, a line for each decade from 1e-3 to 1e3 (grey: round k).
     """
     path, losses = training(round(rho, 6))
     at = min(k, len(losses) - 1)

@@ -140,7 +140,7 @@ def rms(q: Array, band: float, noise: float) -> float:
 def fitted(N: int = 5, accuracy: int = 2, band: float = 1.5, noise: float = 0.0, side: int = 256) -> Answer:
     """d/dx on N taps for data whose waves fill |w| <= band (grey), with noise. Left the imaginary part of the symbol:
     of d/dx, w (black), of the central difference (blue), of the filter whose free moments are best (orange). Right the
-    distance from i w of both, a pale line for each factor of ten from 1 down to 10^-6.
+    distance from i w of both, a pale line for each factor of ten from 1 down to 10^-5.
 
     Accuracy 1 and 2 are the same here, since the best even moments are 0, and so are 3 and 4.
     """
@@ -150,7 +150,7 @@ def fitted(N: int = 5, accuracy: int = 2, band: float = 1.5, noise: float = 0.0,
     for panel in panels:
         panel[:, :cut] = SHADE
     polyline(panels[0], x, x, BLACK)
-    for decade in range(1, 6):
+    for decade in range(1, 7):
         polyline(panels[1], [0, 1], [decade / 6.5] * 2, (200, 200, 200))
     for taps_, colour in ((q, BLUE), (found, ORANGE)):
         hat = symbol(taps_, WAVES)
