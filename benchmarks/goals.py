@@ -98,7 +98,10 @@ def share(allowed: float, beyond: bool = False, calls: int = 1) -> Callable[[Row
     return lambda row: (row["ours_min_s"] - beyond * row["limit_min_s"]) / calls / allowed
 
 
-ADDED = "a step fetches rows and works on them in the cache; both take time: docs/scale.md"
+ADDED = (
+    "a step fetches rows and works on them in the cache; both take time: docs/scale.md; and results of more than a "
+    "gigabyte are not kept for the next call, so that the system clears fresh memory"
+)
 BANDS = "most of the time is work on the bands in the cache, which a copy does not have: docs/scale.md"
 FOURIER = "of 2.8 ms an iteration on TV two FFTs take 1.6, and scico has them too"
 SHOWN = "sixteen steps of ADMM by the loops, or nineteen of diffusion, and the PNG, on one core of this machine"

@@ -319,6 +319,18 @@ MUTANTS = [
         KERNEL_FRAMES + "test_the_loops_are_the_cascade",
     ),
     Mutant(
+        "the adjoint takes a plane of the volume before for one of this",
+        "kernels/merge.py",
+        {"mark = v + 3 * b * g.N": "mark = v"},
+        KERNEL_FRAMES + "test_the_loops_are_the_cascade",
+    ),
+    Mutant(
+        "the adjoint reads the bands of a volume at the plane that it makes",
+        "kernels/merge.py",
+        {"start(where[e * bands + p], b, n, g, low)": "start(where[e * bands + p], b, c, g, low)"},
+        KERNEL_FRAMES + "test_the_loops_are_the_cascade",
+    ),
+    Mutant(
         "the planes of a volume shrink by the thresholds of the first",
         "kernels/shrinkage.py",
         {"lam[c:], mu[c:]": "lam, mu"},

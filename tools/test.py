@@ -24,10 +24,10 @@ PARALLEL = ("-n", "2", "--dist", "loadscope")
 NBVAL = ("--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tests/nbval_sanitize.cfg")
 PARTS = {
     "package": ("tests", *(f"--ignore={path}" for path in ELSEWHERE), *PARALLEL),
-    "messages": ("tests/test_messages.py", "companion", "--doctest-modules", "--as-user"),
+    "messages": ("tests/test_messages.py", "companion", "--doctest-modules", "--as-user", *PARALLEL),
     "notebooks": ("notebooks", *NBVAL, "--nbval-cell-timeout", "120", *PARALLEL),
     "budgets": BUDGETS,  # seconds on one core: alone
-    "browser": ("tests/browser",),
+    "browser": ("tests/browser", "-n", "2", "--dist", "loadgroup"),  # a lesson stays with one browser
 }
 
 

@@ -1,8 +1,8 @@
 r"""One level of W^T d, row by row.   (2.1)
 
 For a row i of a plane, t_f = sum_{e, k} q_e[k] d_ef[i - s k, .] are r + 1 rows that stay in the cache; combined along
-the row they are the row of the result. What a band is read for again, the cache still holds. A volume does the same
-with planes for rows along its first axis.
+the row they are the row of the result. What a band is read for again, the cache still holds. Of a volume these are
+planes, one for each filter along its first axis, and the last few of them stay in a ring: every band is read once.
 
 Beyond the border u[i] = u[E(i)]. The adjoint of a filter on the continued picture is the flipped filter on a picture
 continued the same way, times the parity of the filter wherever the continued picture stands reversed: with reflection
@@ -46,42 +46,82 @@ def merge_lines(o, d, starts, apart, i, lines, size, g, b, at, w):
         combine(row(o, a), row(d, a), np.int64(1), at, w, c, g.W)
 
 
+@part
+def place(i, k, s, M):
+    """Where line i - s k stands in a ring of M lines, |k| < M."""
+    return (i // s - k) % M
+
+
+@part
+def merge_ring(o, ring, M, size, i, lines, g, b, at, w, made, past):
+    """o = sum_{e, k} q_e[k] g_e[i - s k] of lines `size` long; line v of all g_e stands in a ring of M."""
+    c = np.int64(0)  # not the literal 0, for which numba would compile anew
+    for e in range(b.R):
+        for h in range(e * b.most, e * b.most + b.n[e]):
+            at[c] = place(i, b.k[h], g.s, M) * b.R + e
+            w[c] = b.sign[e] * b.q[h] if mirrored(i - g.s * b.k[h], lines, g.reflect) else b.q[h]
+            c += 1
+    for a in range(0, size, g.W):
+        combine(made if past else row(o, a), row(ring, a), size, at, w, c, g.W)
+        if past:
+            stream(row(o, a), made, g.W)
+
+
+@part
+def merge_plane(o, d, starts, apart, g, down, across, taps, along, weights, rows, made, at, w, top, end, past):
+    """Rows top <= i < end of the plane at o, from the bands (h, f), whose planes start at d[starts[h apart + f]]."""
+    reach = g.s * max(across.hi, -across.lo)
+    pad = aligned(reach)
+    T = g.W + 2 * pad
+    for f in range(across.R):  # one at a time over all rows: few bands are read at once, each from end to end
+        for i in range(top, end):
+            t = row(rows, (f * (end - top) + i - top) * T + pad)
+            merge_lines(t, d, row(starts, f), apart, i, g.H, g.W, g, down, at, w)
+            extend(t, reach, g.W, g.reflect, across.sign[f])
+    for i in range(top, end):
+        y, t = row(o, i * g.W), row(rows, (i - top) * T + pad)
+        combine(made if past else y, t, np.int64(1), along, weights, taps, g.W)
+        if past:
+            stream(y, made, g.W)
+
+
 @loop
 def merge(d, low, out, where, g, bank, delta, order, first, last):
     """One level of W^T: out from the bands of d at their places `where`, and from d[low:] where that is -1."""
     solid = pointers(bank if g.dim > 2 else delta)
     down, across = pointers(bank if g.dim > 1 else delta), pointers(bank)
-    reach, size, bands = g.s * max(across.hi, -across.lo), g.H * g.W, down.R * across.R
-    pad = aligned(reach)
+    pad, size, bands, M = (
+        aligned(g.s * max(across.hi, -across.lo)), g.H * g.W, down.R * across.R, solid.hi - solid.lo + 1,
+    )  # fmt: skip
     T, room = g.W + 2 * pad, bank.R * bank.most
-    rows, made, planes = (
-        np.empty(across.R * T, d.dtype),
-        np.empty(g.W, d.dtype),
-        np.empty(bands * size if g.dim > 2 else 0, d.dtype),
-    )
+    lines = g.H if g.dim > 2 else np.int64(1)  # that are made at once
+    rows, made = np.empty(across.R * lines * T, d.dtype), np.empty(g.W, d.dtype)
     at, along, starts = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(solid.R * bands, np.int64)
     w, weights = np.empty(room, d.dtype), np.empty(room, d.dtype)
-    taps = flipped(across, g.s, T, row(along, 0), row(weights, 0))
+    taps = flipped(across, g.s, lines * T, row(along, 0), row(weights, 0))
+    ring, held = np.empty(M * solid.R * size if g.dim > 2 else 0, d.dtype), np.full(M, -g.N * g.s - 1)
     for r in range(first, last):
         b, c = r // order.size, order[r % order.size]
-        for p in range(starts.size):
-            starts[p] = start(where[p], b, 0, g, low)
-        x, n, top, end = row(d, 0), 0, c, c + 1
-        if g.dim > 2:
+        if g.dim < 3:
             for p in range(bands):
-                merge_lines(
-                    row(planes, p * size), x, row(starts, p), bands, c, g.N, size, g, solid, row(at, 0), row(w, 0)
-                )
-                starts[p] = p * size
-            x, n, top, end = row(planes, 0), c, 0, g.H
-        for i in range(top, end):
-            for f in range(across.R):
-                t = row(rows, f * T + pad)
-                merge_lines(t, x, row(starts, f), across.R, i, g.H, g.W, g, down, row(at, 0), row(w, 0))
-                extend(t, reach, g.W, g.reflect, across.sign[f])
-            o = row(out, ((b * g.N + n) * g.H + i) * g.W)
-            combine(
-                row(made, 0) if g.past else o, row(rows, pad), np.int64(1), row(along, 0), row(weights, 0), taps, g.W
-            )
-            if g.past:
-                stream(o, row(made, 0), g.W)
+                starts[p] = start(where[p], b, 0, g, low)
+            merge_plane(
+                row(out, b * size), row(d, 0), row(starts, 0), across.R, g, down, across, taps, row(along, 0),
+                row(weights, 0), row(rows, 0), row(made, 0), row(at, 0), row(w, 0), c, c + 1, g.past,
+            )  # fmt: skip
+            continue
+        for k in range(solid.lo, solid.hi + 1):
+            v, slot = c - g.s * k, place(c, k, g.s, M)
+            mark = v + 3 * b * g.N  # |v| may pass the border by N
+            if held[slot] == mark:
+                continue
+            held[slot], n = mark, wrap(v, g.N, g.reflect)
+            for e in range(solid.R):
+                for p in range(bands):
+                    starts[p] = start(where[e * bands + p], b, n, g, low)
+                merge_plane(
+                    row(ring, (slot * solid.R + e) * size), row(d, 0), row(starts, 0), across.R, g, down, across, taps,
+                    row(along, 0), row(weights, 0), row(rows, 0), row(made, 0), row(at, 0), row(w, 0), 0, g.H, False,
+                )  # fmt: skip
+        o = row(out, (b * g.N + c) * size)
+        merge_ring(o, row(ring, 0), M, size, c, g.N, g, solid, row(at, 0), row(w, 0), row(made, 0), g.past)

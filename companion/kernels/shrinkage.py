@@ -19,8 +19,8 @@ from torch import Tensor
 
 from companion.kernels import loop, parallel, part
 from companion.kernels.cascade import Cascade, banks, flat, grids, pointers
-from companion.kernels.merge import flipped
-from companion.kernels.rows import aligned, combine, correlate, empty, extend, mirrored, row, stream, streamed, wrap
+from companion.kernels.merge import flipped, merge_ring, place
+from companion.kernels.rows import aligned, combine, correlate, empty, extend, row, streamed, wrap
 from companion.kernels.split import split_lines
 
 
@@ -67,27 +67,6 @@ def shrink_together(d, first, last, T, W, lam, size, tiny):
     for a in range(first, last, T):
         for j in range(W):
             d[a + j] -= d[a + j] * size[j]
-
-
-@part
-def place(i, k, s, M):
-    """Where line i - s k stands in a ring of M lines, |k| < M."""
-    return (i // s - k) % M
-
-
-@part
-def merge_ring(o, ring, M, size, i, lines, g, b, at, w, made, past):
-    """o = sum_{e, k} q_e[k] g_e[i - s k] of lines `size` long; line v of all g_e stands in a ring of M."""
-    c = np.int64(0)  # not the literal 0, for which numba would compile anew
-    for e in range(b.R):
-        for h in range(e * b.most, e * b.most + b.n[e]):
-            at[c] = place(i, b.k[h], g.s, M) * b.R + e
-            w[c] = b.sign[e] * b.q[h] if mirrored(i - g.s * b.k[h], lines, g.reflect) else b.q[h]
-            c += 1
-    for a in range(0, size, g.W):
-        combine(made if past else row(o, a), row(ring, a), size, at, w, c, g.W)
-        if past:
-            stream(row(o, a), made, g.W)
 
 
 @part
