@@ -37,7 +37,7 @@ another one its import ends in "operator torchvision::nms does not exist". `pip 
 
 - Every time in the tables is a **ratio** of two times of one run, measured in turn after warm-up, at least seven of
   each: the medians' and, in brackets, the minima's, the better number where others use the machine. Bare times
-  are in the JSON.
+  are in the JSON. Rows stand under the machine on which they were measured.
 - **of the limit**: our time over that of a copy of the bytes that must move (the larger one of what is read and what is
   written, once, into a buffer that is there already). W reads less than it writes: to move just its bytes takes 5/8 of
   that copy for Haar's W in the plane, 1/2 for many bands. Where the limit is something else it is said below.
@@ -47,8 +47,8 @@ another one its import ends in "operator torchvision::nms does not exist". `pip 
 - Results are compared before anything is timed: the same numbers, or for a minimisation an objective within the stated
   distance of the minimum, with as few iterations as reach it. What solves another problem is refused; whoever is
   refused or absent is named with the reason.
-- **memory**: what a call (of ROF and deblurring: ten iterations) adds to a fresh process at its peak (`VmHWM`) over the
-  size of its result, at best 1.
+- **memory**: what a call (of ROF and deblurring: ten iterations) adds to a fresh process at its peak (`VmHWM`; dropped
+  blocks are given back at once) over the size of its result, at best 1.
 - What is for a GPU (its goals: W, W^T, a step of Perona and Malik, of PDHG within 2 times its limit) is not measured
   where no row says cuda: there was none. `make bench ARGS="--device cuda"` adds the rows.
 """

@@ -315,7 +315,7 @@ MUTANTS = [
     Mutant(
         "the loop of the adjoint reflects an antisymmetric filter without its sign",
         "kernels/merge.py",
-        {"w[c] = b.sign[e] * b.q[h] if mirrored(v, lines, g.reflect) else b.q[h]": "w[c] = b.q[h]"},
+        {"w[c] = b.sign[e] * b.q[h] if mirrored(v, g.H, g.reflect) else b.q[h]": "w[c] = b.q[h]"},
         KERNEL_FRAMES + "test_the_loops_are_the_cascade",
     ),
     Mutant(

@@ -20,6 +20,8 @@ from companion.kernels.cascade import pointers
 from companion.kernels.rows import aligned, combine, extend, mirrored, row, stream, wrap
 from companion.kernels.split import start
 
+PIECE = 2**11  # samples of planes that are combined at once
+
 
 @loop
 def flipped(b, s, T, k, q):
@@ -33,17 +35,16 @@ def flipped(b, s, T, k, q):
 
 
 @part
-def merge_lines(o, d, starts, apart, i, lines, size, g, b, at, w):
-    """o = sum_{e, k} q_e[k] d_e[i - s k], of lines `size` long; d_e starts at d[starts[e apart]]."""
+def merge_lines(o, d, starts, apart, i, g, b, at, w):
+    """o = sum_{e, k} q_e[k] d_e[i - s k], of rows; d_e starts at d[starts[e apart]]."""
     c = np.int64(0)  # not the literal 0, for which numba would compile anew
     for e in range(b.R):
         for h in range(e * b.most, e * b.most + b.n[e]):
             v = i - g.s * b.k[h]
-            at[c] = starts[e * apart] + size * wrap(v, lines, g.reflect)
-            w[c] = b.sign[e] * b.q[h] if mirrored(v, lines, g.reflect) else b.q[h]
+            at[c] = starts[e * apart] + g.W * wrap(v, g.H, g.reflect)
+            w[c] = b.sign[e] * b.q[h] if mirrored(v, g.H, g.reflect) else b.q[h]
             c += 1
-    for a in range(0, size, g.W):
-        combine(row(o, a), row(d, a), np.int64(1), at, w, c, g.W)
+    combine(o, d, np.int64(1), at, w, c, g.W)
 
 
 @part
@@ -61,10 +62,12 @@ def merge_ring(o, ring, M, size, i, lines, g, b, at, w, made, past):
             at[c] = place(i, b.k[h], g.s, M) * b.R + e
             w[c] = b.sign[e] * b.q[h] if mirrored(i - g.s * b.k[h], lines, g.reflect) else b.q[h]
             c += 1
-    for a in range(0, size, g.W):
-        combine(made if past else row(o, a), row(ring, a), size, at, w, c, g.W)
+    piece = g.W if past else max(g.W, PIECE)
+    for a in range(0, size, piece):
+        many = min(piece, size - a)
+        combine(made if past else row(o, a), row(ring, a), size, at, w, c, many)
         if past:
-            stream(row(o, a), made, g.W)
+            stream(row(o, a), made, many)
 
 
 @part
@@ -76,7 +79,7 @@ def merge_plane(o, d, starts, apart, g, down, across, taps, along, weights, rows
     for f in range(across.R):  # one at a time over all rows: few bands are read at once, each from end to end
         for i in range(top, end):
             t = row(rows, (f * (end - top) + i - top) * T + pad)
-            merge_lines(t, d, row(starts, f), apart, i, g.H, g.W, g, down, at, w)
+            merge_lines(t, d, row(starts, f), apart, i, g, down, at, w)
             extend(t, reach, g.W, g.reflect, across.sign[f])
     for i in range(top, end):
         y, t = row(o, i * g.W), row(rows, (i - top) * T + pad)
@@ -94,7 +97,7 @@ def merge(d, low, out, where, g, bank, delta, order, first, last):
         aligned(g.s * max(across.hi, -across.lo)), g.H * g.W, down.R * across.R, solid.hi - solid.lo + 1,
     )  # fmt: skip
     T, room = g.W + 2 * pad, bank.R * bank.most
-    lines = g.H if g.dim > 2 else np.int64(1)  # that are made at once
+    lines = g.H if g.dim > 2 and across.R > 2 else np.int64(1)  # that are made at once
     rows, made = np.empty(across.R * lines * T, d.dtype), np.empty(g.W, d.dtype)
     at, along, starts = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(solid.R * bands, np.int64)
     w, weights = np.empty(room, d.dtype), np.empty(room, d.dtype)
@@ -119,9 +122,11 @@ def merge(d, low, out, where, g, bank, delta, order, first, last):
             for e in range(solid.R):
                 for p in range(bands):
                     starts[p] = start(where[e * bands + p], b, n, g, low)
-                merge_plane(
-                    row(ring, (slot * solid.R + e) * size), row(d, 0), row(starts, 0), across.R, g, down, across, taps,
-                    row(along, 0), row(weights, 0), row(rows, 0), row(made, 0), row(at, 0), row(w, 0), 0, g.H, False,
-                )  # fmt: skip
+                for top in range(0, g.H, lines):
+                    merge_plane(
+                        row(ring, (slot * solid.R + e) * size), row(d, 0), row(starts, 0), across.R, g, down, across,
+                        taps, row(along, 0), row(weights, 0), row(rows, 0), row(made, 0), row(at, 0), row(w, 0), top,
+                        top + lines, False,
+                    )  # fmt: skip
         o = row(out, (b * g.N + c) * size)
         merge_ring(o, row(ring, 0), M, size, c, g.N, g, solid, row(at, 0), row(w, 0), row(made, 0), g.past)
