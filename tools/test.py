@@ -27,7 +27,7 @@ PARTS = {
     "messages": ("tests/test_messages.py", "companion", "--doctest-modules", "--as-user", *PARALLEL),
     "notebooks": ("notebooks", *NBVAL, "--nbval-cell-timeout", "120", *PARALLEL),
     "budgets": BUDGETS,  # seconds on one core: alone
-    "browser": ("tests/browser", "-n", "2", "--dist", "loadgroup"),  # a lesson stays with one browser
+    "browser": ("tests/browser",),
 }
 
 

@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 LESSONS = {path.stem: path for path in lessons()}
-RUN_SECONDS = 180  # for Run All, beside another lesson, on a machine that does other things too
+RUN_SECONDS = 90  # for Run All, on a machine that does other things too
 FLAGS = [f"--disable-{name}" for name in ("background-networking", "component-update", "gpu", "quic", "sync")]
 SETTINGS = {
     "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
@@ -217,7 +217,7 @@ class Lesson:
             self.page.screenshot(path=Path(folder) / f"{self.stem}-{name}.png")
 
 
-@pytest.fixture(scope="module", params=[pytest.param(stem, marks=pytest.mark.xdist_group(stem)) for stem in LESSONS])
+@pytest.fixture(scope="module", params=LESSONS)
 def lesson(request: pytest.FixtureRequest, server: str, browser: "playwright.Browser") -> Iterator[Lesson]:
     """The lesson opened from its address and run from top to bottom."""
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
