@@ -36,6 +36,7 @@ from tests.laws.registry import OPERATORS, simplex_bank
 pytestmark = pytest.mark.skipif(not kernels.available(), reason="numba is not installed")
 
 ROUNDING = {torch.float64: 1e-13, torch.float32: 2e-6}
+FAR = Filter([0.5, 0.5], 0), Filter([0.5, -0.5], 41)  # tight, one filter far from the other
 FRAMES = [example for example in OPERATORS if example.name.startswith("frame-") and "nonsep" not in example.name]
 
 
@@ -69,6 +70,10 @@ def transforms() -> Iterator[tuple[FrameletTransform, tuple[int, ...]]]:
     yield FrameletTransform(bspline(2), 2, 2, "reflect"), (33, 300)  # ... and rows that the adjoint does not copy
     yield FrameletTransform(bspline(4), 1, 2, "reflect"), (7, 263)
     yield FrameletTransform(bspline(3), 1, 2), (6, 260)
+    for dim in (1, 2, 3):  # filters that stand further apart than the picture is long
+        for levels in (1, 2):
+            yield FrameletTransform(FAR, levels, dim), (4, 5, 6)[3 - dim :]
+    yield FrameletTransform(FAR, 1, 3), (3, 3, 3)
 
 
 @pytest.mark.parametrize("dtype", ROUNDING, ids=str)
@@ -289,6 +294,10 @@ def shrinkages() -> Iterator[Shrinkage]:
         lam = W.weights(0.3 * W.gains, 0.5)
         for S in (Soft(lam), Hard(lam), Garrote(lam), Firm(lam, 2 * lam)):
             yield Shrinkage(W, S)
+    for d in (2, 3):
+        for L in (1, 2):
+            W = FrameletTransform(FAR, L, d)
+            yield Shrinkage(W, Soft(W.weights(0.3)))
     W = FrameletTransform(bspline(2), 2)
     lam = W.weights(0.2).clone()
     lam[0], lam[3] = 0.4, 0.0  # the average, too, and one band left alone

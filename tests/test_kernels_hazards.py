@@ -136,6 +136,29 @@ def test_forward_derivatives_of_a_gradient(op: LinearOperator) -> None:
     both(slope)
 
 
+def test_many_gradients_under_forward_derivatives() -> None:
+    """Of plain numbers, beside which dual ones exist."""
+    W, u = FrameletTransform(bspline(1)), torch.rand(7, 8, dtype=torch.float64, requires_grad=True)
+    V = torch.randn(3, 4, 7, 8, dtype=torch.float64)
+    with use(True), forward_ad.dual_level():
+        (found,) = torch.autograd.grad(W(u), u, V, is_grads_batched=True)
+        torch.testing.assert_close(found, W.adjoint(V), rtol=1e-9, atol=1e-9)
+
+
+def test_split_bregman_for_many_weights_by_vmap() -> None:
+    f = torch.rand(9, 11, dtype=torch.float64)
+    step = SplitBregman(Problem(LeastSquares(f), GroupL1(0.1), Gradient(boundary="periodic")), rho=1.0)
+    s = step.start(f)
+
+    def solved(lam: Tensor) -> Tensor:
+        return torch.func.functional_call(step, {"problem.R.lam": lam}, (s,)).d
+
+    lam = torch.tensor([0.1, 0.2], dtype=torch.float64)
+    with use(True):
+        found = torch.func.vmap(solved)(lam)
+    torch.testing.assert_close(found, torch.stack([solved(v) for v in lam]), rtol=1e-9, atol=1e-9)
+
+
 def test_a_weight_of_zero() -> None:
     """Then a loop would divide 0 by 0."""
     f = torch.rand(9, 11, dtype=torch.float64)

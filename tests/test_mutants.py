@@ -321,7 +321,7 @@ MUTANTS = [
     Mutant(
         "the adjoint takes a plane of the volume before for one of this",
         "kernels/merge.py",
-        {"mark = v + 3 * b * g.N": "mark = v"},
+        {"mark = b * (g.N + g.s * M) + v": "mark = v"},
         KERNEL_FRAMES + "test_the_loops_are_the_cascade",
     ),
     Mutant(

@@ -68,7 +68,11 @@ class L1(Functional):
 
 
 def clip(v: Tensor, bound: Tensor) -> Tensor:
-    """v in [-bound, bound]; torch.clamp takes three times as long where the bounds are broadcast tensors."""
+    """v in [-bound, bound]; torch.clamp takes three times as long where the bounds are broadcast tensors. It stays
+    where a derivative is asked for: where v equals a bound, it chooses one.
+    """
+    if torch.is_grad_enabled() and (v.requires_grad or bound.requires_grad):
+        return torch.clamp(v, -bound, bound)
     return torch.minimum(torch.maximum(v, -bound), bound)
 
 

@@ -101,8 +101,8 @@ class SplitBregman(Solver):
         known = type(K) is Gradient and K.dim == 2 and type(R) is GroupL1 and R.axis == -3 and R.lam.numel() == 1
         shape = (*x.shape[:-2], 2, *x.shape[-2:])
         alike = known and R.sizes in (None, (2,)) and all(p.shape == shape for p in fields) and not hooked(K, R)
-        positive = alike and bool(R.lam > 0)  # the loop divides by a length or lam
-        return positive and taken(x, *fields) and unwatched(x, *fields, self.rho, R.lam)
+        free = alike and taken(x, *fields) and unwatched(x, *fields, self.rho, R.lam)
+        return free and bool(R.lam > 0)  # the loop divides by a length or lam
 
 
 class LaggedDiffusivity(Solver):

@@ -26,7 +26,7 @@ from contextvars import ContextVar
 from functools import cache, cached_property
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -128,15 +128,22 @@ def transposed(op: Any, other: Any) -> None:
     def keep(ctx: Any, inputs: Any, output: Tensor) -> None:
         ctx.numbers = inputs[1:]
 
-    def back(ctx: Any, v: Tensor) -> tuple[Any, ...]:
-        v, tangent = torch.autograd.forward_ad.unpack_dual(v)
-        u = other(v, *ctx.numbers)
-        if tangent is not None:  # an operation of torch.library would drop it
-            u = torch.autograd.forward_ad.make_dual(u, other(tangent, *ctx.numbers))
-        return u, *[None] * len(ctx.numbers)
+    op.register_autograd(
+        lambda ctx, v: (_with_tangent(other, v, ctx.numbers), *[None] * len(ctx.numbers)), setup_context=keep
+    )
+    op.register_vmap(lambda info, at, v, *numbers: (_with_tangent(op, v.movedim(at[0], 0), numbers), 0))
 
-    op.register_autograd(back, setup_context=keep)
-    op.register_vmap(lambda info, at, v, *numbers: (op(v.movedim(at[0], 0), *numbers), 0))
+
+def _with_tangent(op: Any, v: Tensor, numbers: tuple[Any, ...]) -> Tensor:
+    """op(v), linear in v, with the forward derivative of v, which an operation of torch.library would drop (and drops
+    of a batch of gradients, `is_grads_batched`).
+    """
+    functorch = torch._C._functorch
+    if functorch.is_functorch_wrapped_tensor(v) or functorch.is_legacy_batchedtensor(v):
+        return cast(Tensor, op(v, *numbers))
+    v, tangent = torch.autograd.forward_ad.unpack_dual(v)
+    u: Tensor = op(v, *numbers)
+    return u if tangent is None else torch.autograd.forward_ad.make_dual(u, op(tangent, *numbers))
 
 
 @cache

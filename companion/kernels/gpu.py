@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, wraps
+from threading import RLock
 from types import FunctionType
 from typing import Any, TypeVar, cast
 
@@ -33,7 +34,7 @@ OPTIONS: dict[str, Any] = {
     "force_pointwise_cat": True
 }  # a continued border or a stack of components is no pass of its own
 _forms: dict[tuple[Any, ...], Callable[..., Any]] = {}  # by method, and by what its object says of itself
-_ours = False  # whether one of them runs, or is traced
+_ours, _lock = False, RLock()  # whether one of them runs, or is traced
 
 
 def on_gpu(u: Tensor) -> bool:
@@ -93,12 +94,14 @@ def _embedded(*tensors: Tensor) -> bool:
 
 @contextmanager
 def _form() -> Iterator[None]:
+    """One at a time, whatever threads there are; what they compile for themselves is not told apart in between."""
     global _ours
-    before, _ours = _ours, True
-    try:
-        yield
-    finally:
-        _ours = before
+    with _lock:
+        before, _ours = _ours, True
+        try:
+            yield
+        finally:
+            _ours = before
 
 
 def compiled(f: Method) -> Method:

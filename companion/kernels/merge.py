@@ -102,7 +102,7 @@ def merge(d, low, out, where, g, bank, delta, order, first, last):
     at, along, starts = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(solid.R * bands, np.int64)
     w, weights = np.empty(room, d.dtype), np.empty(room, d.dtype)
     taps = flipped(across, g.s, lines * T, row(along, 0), row(weights, 0))
-    ring, held = np.empty(M * solid.R * size if g.dim > 2 else 0, d.dtype), np.full(M, -g.N * g.s - 1)
+    ring, held = np.empty(M * solid.R * size if g.dim > 2 else 0, d.dtype), np.full(M, -1)
     for r in range(first, last):
         b, c = r // order.size, order[r % order.size]
         if g.dim < 3:
@@ -115,7 +115,7 @@ def merge(d, low, out, where, g, bank, delta, order, first, last):
             continue
         for k in range(solid.lo, solid.hi + 1):
             v, slot = c - g.s * k, place(c, k, g.s, M)
-            mark = v + 3 * b * g.N  # |v| may pass the border by N
+            mark = b * (g.N + g.s * M) + v + g.s * solid.hi  # which plane of all volumes; never below 0
             if held[slot] == mark:
                 continue
             held[slot], n = mark, wrap(v, g.N, g.reflect)

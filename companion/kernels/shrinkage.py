@@ -81,7 +81,7 @@ def step_rows(o, x, z, own, g, axes, order, rule, lam, mu, tiny, first, last, pa
     at, along = np.empty(room, np.int64), np.empty(room, np.int64)
     w, weights = np.empty(room, like), np.empty(room, like)
     taps = flipped(back, g.s, T, row(along, 0), row(weights, 0))
-    held = np.full(M, -g.H * g.s - 1)  # which row stands in each place of the ring
+    held = np.full(M, -g.s * up.hi - 1)  # which row stands in each place of the ring; no v is as small
     for r in range(first, last):
         i = order[r]
         for k in range(up.lo, up.hi + 1):
@@ -134,13 +134,13 @@ def step_solid(u, z, out, g, bank, dual, delta, order, rule, lam, mu, tiny, firs
     solid, up = pointers(bank), pointers(dual)
     axes, rows, room = (solid, solid, up, up), np.arange(g.H), max(bank.q.size, dual.q.size)
     plane, made, ring = np.empty(size, u.dtype), np.empty(g.W, u.dtype), np.empty(M * F * size, u.dtype)
-    at, w, held = np.empty(room, np.int64), np.empty(room, u.dtype), np.full(M, -g.N * g.s - 1)
+    at, w, held = np.empty(room, np.int64), np.empty(room, u.dtype), np.full(M, -1)
     for r in range(first, last):
         b, i = r // L, order[r % L]
         base = b * g.N * size
         for k in range(up.lo, up.hi + 1):
             v, slot = i - g.s * k, place(i, k, g.s, M)
-            mark = v + 3 * b * g.N
+            mark = b * (g.N + g.s * M) + v + g.s * up.hi
             if held[slot] == mark:
                 continue
             held[slot], n = mark, wrap(v, g.N, g.reflect)
