@@ -22,6 +22,7 @@ from companion import (
     Blur,
     EdgeEnhancing,
     FastDecay,
+    Filter,
     Firm,
     FrameletTransform,
     Garrote,
@@ -351,6 +352,17 @@ def test_long_filters_go_axis_by_axis(here: list[Launch]) -> None:
     equal(lambda: W.dual.T(W(u)), here, 4)
     W = FrameletTransform(bspline(6), 1, 1)
     equal(lambda: Shrinkage(W, Soft(W.weights(0.3)))(u), here, 2)
+
+
+@interpreted
+def test_filters_further_apart_than_the_picture_is_long(here: list[Launch]) -> None:
+    """The kernels know one period beyond the border."""
+    u = torch.randn(2, 5, 6, dtype=torch.float64)
+    for origin, near in ((5, True), (6, False), (41, False)):
+        W = FrameletTransform((Filter([0.5, 0.5], 0), Filter([0.5, -0.5], origin - 1)), 1, 2)
+        equal(lambda: W(u), here, 2 * near)  # noqa: B023
+        equal(lambda: W.T(W(u)), here, 4 * near)  # noqa: B023
+        equal(lambda: Shrinkage(W, Soft(W.weights(0.3)))(u), here, near)  # noqa: B023
 
 
 @interpreted

@@ -5,6 +5,7 @@ Paper: (2.1), (2.2).  Notebook: none, a kernel is invisible to a lesson.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -33,6 +34,10 @@ class Cascade(NamedTuple):
     def of(cls, *values: Any) -> Cascade:
         """The transform of these numbers, lists for tuples."""
         return cls._make(tuple(v) if isinstance(v, list) else v for v in values)
+
+    def near(self, space: Sequence[int]) -> bool:
+        """Whether no tap looks further beyond the border than a picture is long: one reflection or period away."""
+        return max(map(abs, self.k)) * 2 ** (self.levels - 1) <= min(space)
 
 
 @lru_cache(maxsize=64)

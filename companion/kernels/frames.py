@@ -25,7 +25,8 @@ def cascade(W: Any, u: Tensor) -> Cascade | None:
     if not (W.separable and (taken(u) or launched(u)) and unwatched(*taps)):
         return None
     filters = tuple((q.origin[0], *tap) for q, tap in zip(W.bank, known(W, taps), strict=True))
-    return numbers(filters, W.levels, W.dim, W.boundary == "reflect", tuple(W.indices))
+    form: Cascade | None = numbers(filters, W.levels, W.dim, W.boundary == "reflect", tuple(W.indices))
+    return None if form and on_gpu(u) and not form.near(u.shape[-W.dim :]) else form
 
 
 class Known:

@@ -86,12 +86,12 @@ def step(
 
 
 def reaches(form: Cascade, space: tuple[int, ...]) -> bool:
-    """Whether no filter is longer than the picture, so that what lies beyond the border is one reflection or period
-    away, and the filters of one axis have no more than MOST taps, since one program makes all bands of a sample.
+    """Whether no tap looks too far, and the filters of one axis have no more than MOST taps, since one program makes
+    all bands of a sample.
     """
     if len(form.length) * (max(form.k) - min(form.k) + 1) > MOST:
         return False
-    return max(map(abs, form.k)) * 2 ** (form.levels - 1) <= min(space)
+    return form.near(space)
 
 
 def shrinkage(u: Tensor, form: Cascade, dual: Cascade, rule: Rule, lam: Tensor, mu: Tensor) -> Tensor:
