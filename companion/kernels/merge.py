@@ -93,10 +93,8 @@ def merge(d, low, out, where, g, bank, delta, order, first, last):
     """One level of W^T: out from the bands of d at their places `where`, and from d[low:] where that is -1."""
     solid = pointers(bank if g.dim > 2 else delta)
     down, across = pointers(bank if g.dim > 1 else delta), pointers(bank)
-    pad, size, bands, M = (
-        aligned(g.s * max(across.hi, -across.lo)), g.H * g.W, down.R * across.R, solid.hi - solid.lo + 1,
-    )  # fmt: skip
-    T, room = g.W + 2 * pad, bank.R * bank.most
+    size, bands, M = g.H * g.W, down.R * across.R, solid.hi - solid.lo + 1
+    T, room = g.W + 2 * aligned(g.s * max(across.hi, -across.lo)), bank.R * bank.most
     lines = g.H if g.dim > 2 and across.R > 2 else np.int64(1)  # that are made at once
     rows, made = np.empty(across.R * lines * T, d.dtype), np.empty(g.W, d.dtype)
     at, along, starts = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(solid.R * bands, np.int64)
